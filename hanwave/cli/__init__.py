@@ -1,0 +1,1 @@
+"""The command line, for people at a supplier. Each group of commands is one module; main gathers them."""

@@ -1,0 +1,65 @@
+"""How every command speaks: a table for a person, one JSON object with --json, one sentence on standard error.
+
+Exit codes: 0 done, 1 refused or failed (the sentence says why), 2 the command line itself was wrong.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from hanwave.errors import HanwaveError
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
+
+
+def emit(facts: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print facts: as one line of JSON, or as name and value in two columns (nested ones indented)."""
+    if as_json:
+        sys.stdout.write(json.dumps(facts, default=str) + "\n")
+        return
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in _lines(facts, ""):
+        table.add_row(Text(name), Text(value))
+    Console(soft_wrap=not sys.stdout.isatty()).print(table)
+
+
+def _lines(facts: Mapping[str, Any], indent: str) -> list[tuple[str, str]]:
+    lines: list[tuple[str, str]] = []
+    for name, value in facts.items():
+        label = indent + name.replace("_", " ")
+        if isinstance(value, Mapping):
+            lines += [(label, ""), *_lines(value, indent + "  ")]
+        elif isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+            lines.append((label, ""))
+            for number, item in enumerate(value, 1):
+                lines += [(f"{indent}  {number}.", ""), *_lines(item, indent + "    ")]
+        elif isinstance(value, list):
+            lines.append((label, ", ".join(map(str, value)) or "-"))
+        else:
+            lines.append((label, "-" if value is None else str(value)))
+    return lines
+
+
+def read_file(path: Path, what: str) -> bytes:
+    """The bytes of a file that a person named; HanwaveError names the file when it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise HanwaveError(f"{what} {path} cannot be read: {error.strerror}") from error
+
+
+def write_file(path: Path, data: bytes, what: str) -> None:
+    """Write the bytes to a file that a person named; HanwaveError names the file when it cannot be written."""
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise HanwaveError(f"{what} {path} cannot be written: {error.strerror}") from error

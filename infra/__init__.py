@@ -1,0 +1,1 @@
+"""What hanwave runs on: the embedded stack, the DCC emulator, deployment files."""

@@ -1,0 +1,1 @@
+"""The processes: they wire the library, the workflows and the activities together."""
