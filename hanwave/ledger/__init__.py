@@ -1,0 +1,1 @@
+"""PostgreSQL: what was done to every device, and what may be done next."""
