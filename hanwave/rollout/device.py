@@ -63,19 +63,41 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Try:
+    """The latest attempt of a leg: when it was sent, and whether anything ended its wait."""
+
+    leg: Leg
+    attempt: int
+    sent: datetime
+    answered: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
-    """What a device's events amount to. since is when its state began; attempts are the highest granted a leg."""
+    """What a device's events amount to; since is when its state began."""
 
     state: State
     since: datetime | None
     reason: str = ""
+    cause: Kind | None = None
+    """The kind of the event that put the device into its state."""
     version: str | None = None
-    """The version that the device last said it runs, whoever asked."""
-    attempts: tuple[tuple[Leg, int], ...] = ()
+    """The version that the device last said it runs, whoever asked, and when it said so."""
+    version_at: datetime | None = None
+    tries: tuple[Try, ...] = ()
 
     def attempt(self, leg: Leg) -> int:
         """The highest attempt granted in that leg; 0 where there was none."""
-        return dict(self.attempts).get(leg, 0)
+        return next((t.attempt for t in self.tries if t.leg is leg), 0)
+
+    def sent(self, leg: Leg) -> datetime | None:
+        """When that leg's latest attempt was sent (granted, until a POST began); None where there was none."""
+        return next((t.sent for t in self.tries if t.leg is leg), None)
+
+    @property
+    def reading(self) -> bool:
+        """Whether a version was asked for and neither came nor is overdue."""
+        return any(t.leg is Leg.READ and not t.answered for t in self.tries)
 
 
 def fold(events: Iterable[Event], target: Target) -> Standing:
@@ -86,12 +108,16 @@ def fold(events: Iterable[Event], target: Target) -> Standing:
         state=state,
         since=event.at if event else None,
         reason=reason,
+        cause=event.kind if event else None,
         version=facts.version.version if facts.version else None,
-        attempts=tuple((leg, n) for leg in Leg if (n := facts.attempt(leg))),
+        version_at=facts.version.at if facts.version else None,
+        tries=tuple(t for leg in Leg if (t := facts.latest_try(leg))),
     )
 
 
 _Found = tuple[State, Event | None, str]
+_TELLS_VERSION = (Kind.VERSION, Kind.ACTIVATED, Kind.ACTIVATION_FAILED)
+_ENDS_A_WAIT = (Kind.VERSION, Kind.REFUSED, Kind.OVERDUE, Kind.UNREACHED, Kind.DELETED, Kind.WITHDRAWN)
 
 
 class _Facts:
@@ -100,10 +126,8 @@ class _Facts:
     def __init__(self, events: list[Event], target: Target) -> None:
         self.target = target
         self.events = sorted(events, key=lambda e: (e.at, e.kind, e.attempt, e.detail or "", e.version or ""))
-        spoken = [
-            e for e in self.events if e.version and e.kind in (Kind.VERSION, Kind.ACTIVATED, Kind.ACTIVATION_FAILED)
-        ]
-        self.version = spoken[-1] if spoken else None
+        self.spoken = [e for e in self.events if e.version and e.kind in _TELLS_VERSION]
+        self.version = self.spoken[-1] if self.spoken else None
 
     def attempt(self, leg: Leg) -> int:
         """The highest attempt of that leg that anything is known of."""
@@ -116,10 +140,19 @@ class _Facts:
         ]
         return found[-1] if found else None
 
+    def latest_try(self, leg: Leg) -> Try | None:
+        """The latest attempt of that leg, by what is known of it."""
+        attempt = self.attempt(leg)
+        begun = self.last(leg, Kind.SENT, attempt=attempt) or self.last(leg, Kind.GRANTED, attempt=attempt)
+        if begun is None:
+            return None
+        return Try(leg, attempt, begun.at, answered=bool(self.last(leg, *_ENDS_A_WAIT, attempt=attempt)))
+
     def runs_target_since(self, when: datetime) -> Event | None:
-        """The device's latest word on its version, if that is the target's and not older than when."""
-        said = self.version
-        return said if said and said.version == self.target.version and said.at >= when else None
+        """When the device first said that it runs the target, from then on; None if its latest word is another."""
+        if self.version is None or self.version.version != self.target.version:
+            return None
+        return next((e for e in self.spoken if e.version == self.target.version and e.at >= when), None)
 
 
 def _ended(facts: _Facts) -> _Found | None:
@@ -150,7 +183,7 @@ def _activation(facts: _Facts) -> _Found | None:
 def _success(facts: _Facts, success: Event | None, begun: Event | None) -> _Found | None:
     """Confirmed where the device names the target version; a success that names another is not one."""
     reference = success or begun
-    if reference and (said := facts.runs_target_since(reference.at)) and (success or said.kind is Kind.VERSION):
+    if reference and (said := facts.runs_target_since(reference.at)):
         return State.CONFIRMED, said, ""
     if success is None:
         return None
@@ -160,31 +193,22 @@ def _success(facts: _Facts, success: Event | None, begun: Event | None) -> _Foun
 
 
 def _one_step(facts: _Facts, attempt: int) -> _Found | None:
-    if failed := facts.last(Leg.DISTRIBUTE, Kind.ACTIVATION_FAILED, attempt=attempt):
-        return State.FAILED, failed, failed.detail or "activation failed"
-    if passed := facts.last(Leg.DISTRIBUTE, Kind.TRANSFERRED, attempt=attempt):
-        overdue = facts.last(Leg.DISTRIBUTE, Kind.OVERDUE, attempt=attempt)
-        if overdue:
-            return State.UNKNOWN, overdue, "no word of the activation after the transfer"
-        return State.ACTIVATING, passed, ""
-    return None
+    """A PPMID after its hub passed the image on: it activates by itself, and says so or does not."""
+    if not facts.last(Leg.DISTRIBUTE, Kind.TRANSFERRED, attempt=attempt):
+        return _first(facts, Leg.DISTRIBUTE, attempt, _AFTER_TRANSFER[:1])
+    return _first(facts, Leg.DISTRIBUTE, attempt, _AFTER_TRANSFER)
 
 
 def _in_flight(facts: _Facts, attempt: int, begun: Event | None) -> _Found:
+    """An activation without a success, whose answers are read from the most telling to the least."""
     leg = Leg.ACTIVATE
-    if held := _quarantine(facts, leg, attempt):
-        return held
-    if failed := facts.last(leg, Kind.ACTIVATION_FAILED, attempt=attempt):
-        return State.FAILED, failed, failed.detail or "activation failed"
-    if withdrawn := facts.last(leg, Kind.WITHDRAWN, Kind.DELETED, attempt=attempt):
-        return State.HELD, withdrawn, "the activation was withdrawn"
-    if refused := facts.last(leg, Kind.REFUSED, attempt=attempt):
-        return State.HELD, refused, refused.detail or "refused"
-    if silent := facts.last(leg, Kind.OVERDUE, Kind.UNREACHED, attempt=attempt):
-        return State.UNKNOWN, silent, silent.detail or "no answer to the activation"
-    if scheduled := facts.last(leg, Kind.SCHEDULED, attempt=attempt):
-        return State.SCHEDULED, scheduled, ""
-    return State.ACTIVATING, begun, ""
+    found = _quarantine(facts, leg, attempt) or _first(facts, leg, attempt, _AFTER_ACTIVATION)
+    if found is None:
+        return State.ACTIVATING, begun, ""
+    state, event, _ = found
+    if state is State.UNKNOWN and event and facts.version and facts.version.at > event.at:
+        return State.HELD, facts.version, f"did not activate: still runs {facts.version.version}"
+    return found
 
 
 def _quarantine(facts: _Facts, leg: Leg, attempt: int) -> _Found | None:
@@ -199,17 +223,40 @@ def _distribution(facts: _Facts) -> _Found:
     attempt = facts.attempt(leg)
     if attempt == 0:
         return State.PLANNED, None, ""
-    if held := _quarantine(facts, leg, attempt):
-        return held
-    if image := _image(facts, attempt):
-        return image
-    if refused := facts.last(leg, Kind.REFUSED, Kind.DELETED, attempt=attempt):
-        return State.REJECTED, refused, refused.detail or "refused"
-    if failed := facts.last(leg, Kind.DELIVERY_FAILED, Kind.OVERDUE, attempt=attempt):
-        return State.DELIVERY_FAILED, failed, failed.detail or "no word of the image"
-    if delivered := facts.last(leg, Kind.DELIVERED, attempt=attempt):
-        return State.DELIVERED, delivered, ""
-    return State.REQUESTED, facts.last(leg, Kind.GRANTED, Kind.SENT, Kind.ACCEPTED, attempt=attempt), ""
+    found = _quarantine(facts, leg, attempt) or _image(facts, attempt) or _first(facts, leg, attempt, _AFTER_REQUEST)
+    return found or (State.REQUESTED, facts.last(leg, Kind.GRANTED, Kind.SENT, Kind.ACCEPTED, attempt=attempt), "")
+
+
+_Rules = tuple[tuple[State, str, tuple[Kind, ...]], ...]
+
+# Each row: the state, the reason where the event has none of its own, and the kinds that lead there. The first row of
+# which an event is known decides, so the order is from the most telling evidence to the least.
+_AFTER_TRANSFER: _Rules = (
+    (State.FAILED, "activation failed", (Kind.ACTIVATION_FAILED,)),
+    (State.UNKNOWN, "no word of the activation after the transfer", (Kind.OVERDUE,)),
+    (State.ACTIVATING, "", (Kind.TRANSFERRED,)),
+)
+_AFTER_ACTIVATION: _Rules = (
+    (State.FAILED, "activation failed", (Kind.ACTIVATION_FAILED,)),
+    (State.HELD, "the activation was withdrawn", (Kind.WITHDRAWN, Kind.DELETED)),
+    (State.HELD, "refused", (Kind.REFUSED,)),
+    (State.UNKNOWN, "no answer to the activation", (Kind.OVERDUE, Kind.UNREACHED)),
+    (State.SCHEDULED, "", (Kind.SCHEDULED,)),
+)
+_AFTER_REQUEST: _Rules = (
+    (State.REJECTED, "refused", (Kind.REFUSED, Kind.DELETED)),
+    (State.DELIVERY_FAILED, "the image was not delivered", (Kind.DELIVERY_FAILED, Kind.UNREACHED)),
+    (State.DELIVERED, "on the device, not yet verified", (Kind.TRANSFERRED,)),
+    (State.DELIVERED, "on the Communications Hub", (Kind.DELIVERED,)),
+    (State.DELIVERY_FAILED, "no word of the image", (Kind.OVERDUE,)),
+)
+
+
+def _first(facts: _Facts, leg: Leg, attempt: int, rules: _Rules) -> _Found | None:
+    for state, reason, kinds in rules:
+        if event := facts.last(leg, *kinds, attempt=attempt):
+            return state, event, event.detail or reason
+    return None
 
 
 def _image(facts: _Facts, attempt: int) -> _Found | None:

@@ -1,0 +1,136 @@
+"""What a campaign may do, how fast, and how long it waits: read strictly, and frozen with the plan.
+
+Durations are written as "90s", "30m", "6h" or "10d" (or ISO 8601), and are counted from sending, never from an answer.
+"""
+
+import re
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def _duration(value: Any) -> Any:
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", value.strip(), re.ASCII)):
+        return timedelta(**{_UNITS[match[2]]: float(match[1])})
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0), le=timedelta(days=365))]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class DeviceType(StrEnum):
+    """The device types that hanwave updates (DUIS XSD 5.4 DeviceType, less those out of scope)."""
+
+    ESME = "ESME"
+    GSME = "GSME"
+    HCALCS = "HCALCS"
+    PPMID = "PPMID"
+
+    @property
+    def one_step(self) -> bool:
+        """Whether distribution activates by itself (SR 11.4)."""
+        return self is DeviceType.PPMID
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Deadlines(_Strict):
+    """How long one device type may take for each leg, from the time of sending."""
+
+    distribute: Duration = timedelta(days=10)
+    activate: Duration = timedelta(hours=24)
+    read: Duration = timedelta(hours=24)
+    activate_unverified_after: Duration | None = None
+    """Activate on the word of the hub alone (N60, 8F8A) this long after it; None: only on the device's own 8F72."""
+
+
+def _deadlines() -> dict[DeviceType, Deadlines]:
+    # A GSME sleeps, and a PPMID may be unplugged: both are slow. An HCALCS may send no 8F72 (domain 3.2).
+    return {
+        DeviceType.ESME: Deadlines(),
+        DeviceType.GSME: Deadlines(distribute=timedelta(days=21), activate=timedelta(days=3)),
+        DeviceType.HCALCS: Deadlines(activate_unverified_after=timedelta(days=2)),
+        DeviceType.PPMID: Deadlines(distribute=timedelta(days=28)),
+    }
+
+
+class Attempts(_Strict):
+    """How often a leg may be tried, and how long to wait before the next try."""
+
+    distribute: int = Field(default=3, ge=1, le=10)
+    activate: int = Field(default=3, ge=1, le=10)
+    read: int = Field(default=5, ge=1, le=100)
+    gsme_images: int = Field(default=3, ge=1, le=10)
+    """Images ever sent to one GSME: each costs battery."""
+    back_off: Duration = timedelta(hours=1)
+
+
+class Gate(_Strict):
+    """What a wave must show before the next begins."""
+
+    minimum_evidence: int = Field(default=1, ge=1)
+    """Devices that must have ended before any verdict but *not enough evidence*."""
+    success: Share = 0.95
+    """The least share of those with evidence that must have settled."""
+    failure: Share = 0.05
+    """The share failed, at or above which the gate fails; it is also where the breaker opens."""
+    silence: Share = 0.10
+    """The largest share in silence that passes; more is *not enough evidence*, never *fail*."""
+
+
+class ActivationMode(StrEnum):
+    """Whether the 11.3 acts on arrival, or at a time that the device keeps."""
+
+    IMMEDIATE = "immediate"
+    FUTURE_DATED = "future_dated"
+
+
+class Wave(_Strict):
+    """One wave: a share of the devices not yet in an earlier one, a count, or a list of named devices."""
+
+    share: Annotated[float, Field(gt=0, le=1)] | None = None
+    count: Annotated[int, Field(gt=0)] | None = None
+    devices: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if sum((self.share is not None, self.count is not None, bool(self.devices))) != 1:
+            raise ValueError("a wave is given by one of share, count or devices")
+        return self
+
+
+class Policy(_Strict):
+    """How a campaign is run."""
+
+    waves: tuple[Wave, ...] = (Wave(share=0.02), Wave(share=0.2), Wave(share=1))
+    deadlines: dict[DeviceType, Deadlines] = Field(default_factory=_deadlines)
+    attempts: Attempts = Attempts()
+    gate: Gate = Gate()
+    exposure_cap: int = Field(default=2000, ge=1)
+    """Devices of one wave that may be activated or in flight, and not settled, at one time."""
+    batch: int = Field(default=5000, ge=1, le=50_000)
+    """Devices a distribution request (DUIS XSD 5.4 DeviceIDList: at most 50,000)."""
+    pace: float = Field(default=20.0, gt=0)
+    """Activations a second, for the campaign."""
+    activation: ActivationMode = ActivationMode.IMMEDIATE
+    lead: Duration = timedelta(hours=12)
+    """How far ahead an activation is dated, where it is future-dated."""
+    soak: Duration = timedelta(days=2)
+    """How long a device must go on well after its activation before it is settled."""
+    soak_check: bool = True
+    """Read the version back (11.2) at the end of the soak: a device that went quiet is not settled."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if not self.waves:
+            raise ValueError("a policy has at least one wave")
+        if missing := set(DeviceType) - set(self.deadlines):
+            raise ValueError(f"deadlines are missing for {', '.join(sorted(missing))}")
+        return self
