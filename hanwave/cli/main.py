@@ -2,9 +2,11 @@
 
 import json
 import sys
+from importlib.metadata import entry_points
 
 import typer
 
+from hanwave.cli import cpl, gbcs, image
 from hanwave.errors import HanwaveError
 
 app = typer.Typer(
@@ -13,11 +15,16 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(gbcs.app, name="gbcs")
+app.add_typer(image.app, name="image")
+app.add_typer(cpl.app, name="cpl")
 
 
 def main() -> None:
     """Run the command line; a HanwaveError ends with its sentence and code 1."""
     try:
+        for command in entry_points(group="hanwave.commands"):
+            command.load()(app)
         app()
     except HanwaveError as error:
         if "--json" in sys.argv:

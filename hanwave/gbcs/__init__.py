@@ -1,1 +1,71 @@
-"""The GBCS payloads that firmware needs, to the byte: pure, keys handed in."""
+"""The GBCS messages of a firmware rollout, to the octet: read, build, sign, verify. Pure: octets and keys are handed in."""
+
+from hanwave.gbcs.bodies import (
+    CANCEL,
+    ActivateFirmware,
+    ActivateImage,
+    ActivateImageResponseCode,
+    AlertCode,
+    Body,
+    Cancel,
+    CommandAccepted,
+    DataAccessResult,
+    ExecutionOutcome,
+    FirmwareTransfer,
+    FirmwareVersion,
+    FutureDatedOutcome,
+    ImageVerification,
+    PpmidActivation,
+    ReadFirmwareVersion,
+    ReadResponseCode,
+    TransferResponseCode,
+    Unrecognised,
+    ZclStatus,
+)
+from hanwave.gbcs.clock import decode_date_time, encode_date_time
+from hanwave.gbcs.header import CRA, Header, MessageCode, Supplementary
+from hanwave.gbcs.message import MAX_LENGTH, Form, Message, add_mac, build, read, verify_mac, verify_signature
+from hanwave.gbcs.octets import GbcsError
+from hanwave.gbcs.precommand import precommand, sign_precommand
+from hanwave.gbcs.protection import derive_key
+
+__all__ = [
+    "CANCEL",
+    "CRA",
+    "MAX_LENGTH",
+    "ActivateFirmware",
+    "ActivateImage",
+    "ActivateImageResponseCode",
+    "AlertCode",
+    "Body",
+    "Cancel",
+    "CommandAccepted",
+    "DataAccessResult",
+    "ExecutionOutcome",
+    "FirmwareTransfer",
+    "FirmwareVersion",
+    "Form",
+    "FutureDatedOutcome",
+    "GbcsError",
+    "Header",
+    "ImageVerification",
+    "Message",
+    "MessageCode",
+    "PpmidActivation",
+    "ReadFirmwareVersion",
+    "ReadResponseCode",
+    "Supplementary",
+    "TransferResponseCode",
+    "Unrecognised",
+    "ZclStatus",
+    "add_mac",
+    "build",
+    "decode_date_time",
+    "derive_key",
+    "encode_date_time",
+    "precommand",
+    "read",
+    "sign_precommand",
+    "verify_mac",
+    "verify_signature",
+]
