@@ -47,6 +47,12 @@ EXPOSED = frozenset(
 )
 """Activated or in flight, and not settled: what a wave's exposure cap counts."""
 
+IN_FLIGHT = {
+    Leg.DISTRIBUTE: frozenset({State.REQUESTED, State.DELIVERED, State.QUARANTINED}),
+    Leg.ACTIVATE: frozenset({State.ACTIVATING, State.SCHEDULED, State.UNKNOWN, State.QUARANTINED}),
+}
+"""While a device is in one of these, its home is busy with that leg (a PPMID's activation with both)."""
+
 ENDED = frozenset({State.SETTLED, State.CLOSED})
 """Nothing more is done to the device in this update."""
 
@@ -117,7 +123,7 @@ def fold(events: Iterable[Event], target: Target) -> Standing:
 
 _Found = tuple[State, Event | None, str]
 _TELLS_VERSION = (Kind.VERSION, Kind.ACTIVATED, Kind.ACTIVATION_FAILED)
-_ENDS_A_WAIT = (Kind.VERSION, Kind.REFUSED, Kind.OVERDUE, Kind.UNREACHED, Kind.DELETED, Kind.WITHDRAWN)
+_ENDS_A_WAIT = (Kind.VERSION, Kind.REFUSED, Kind.OVERDUE, Kind.UNREACHED, Kind.DELETED, Kind.WITHDRAWN, Kind.ABANDONED)
 
 
 class _Facts:
@@ -240,6 +246,7 @@ _AFTER_ACTIVATION: _Rules = (
     (State.FAILED, "activation failed", (Kind.ACTIVATION_FAILED,)),
     (State.HELD, "the activation was withdrawn", (Kind.WITHDRAWN, Kind.DELETED)),
     (State.HELD, "refused", (Kind.REFUSED,)),
+    (State.HELD, "the request never left", (Kind.ABANDONED,)),
     (State.UNKNOWN, "no answer to the activation", (Kind.OVERDUE, Kind.UNREACHED)),
     (State.SCHEDULED, "", (Kind.SCHEDULED,)),
 )
@@ -248,6 +255,7 @@ _AFTER_REQUEST: _Rules = (
     (State.DELIVERY_FAILED, "the image was not delivered", (Kind.DELIVERY_FAILED, Kind.UNREACHED)),
     (State.DELIVERED, "on the device, not yet verified", (Kind.TRANSFERRED,)),
     (State.DELIVERED, "on the Communications Hub", (Kind.DELIVERED,)),
+    (State.DELIVERY_FAILED, "the request never left", (Kind.ABANDONED,)),
     (State.DELIVERY_FAILED, "no word of the image", (Kind.OVERDUE,)),
 )
 

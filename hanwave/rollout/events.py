@@ -47,6 +47,8 @@ class Kind(StrEnum):
     """The permit was given; the request is in the outbox."""
     SENT = "sent"
     """A POST of the request began; whether it arrived is not yet known."""
+    ABANDONED = "abandoned"
+    """The permit was given back: no POST of the request ever began."""
     ACCEPTED = "accepted"
     """The DCC acknowledged the request for this device (I99 or I0)."""
     REFUSED = "refused"

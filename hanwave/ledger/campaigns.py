@@ -1,0 +1,167 @@
+"""Campaigns as the ledger has them: frozen frames, waves and counts."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, text
+
+from hanwave.ledger.database import LedgerError
+from hanwave.rollout.gate import Counts
+from hanwave.rollout.policy import DeviceType, Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What is frozen in a campaign: every process may keep it, since its digest never changes."""
+
+    name: str
+    release: str
+    device_type: DeviceType
+    version: str
+    image_hash: str
+    user_id: str
+    policy: Policy
+    digest: str
+
+
+_frames: dict[str, Frame] = {}
+
+
+def frame(connection: Connection, campaign: str) -> Frame:
+    """The campaign's frame; LedgerError where there is no such campaign."""
+    if campaign not in _frames:
+        _frames[campaign] = _read_frame(connection, campaign)
+    return _frames[campaign]
+
+
+def forget_frames() -> None:
+    """Drop what this process keeps: after a restore, or between tests on many databases."""
+    _frames.clear()
+
+
+def _read_frame(connection: Connection, campaign: str) -> Frame:
+    row = connection.execute(
+        text(
+            "SELECT c.name, c.release, r.device_type, r.firmware_version, r.image_hash, c.user_id, c.policy, c.digest"
+            " FROM campaign c JOIN release r ON r.name = c.release WHERE c.name = :name"
+        ),
+        {"name": campaign},
+    ).one_or_none()
+    if row is None:
+        raise LedgerError(f"there is no campaign {campaign!r}")
+    policy = Policy.model_validate(row.policy)
+    device_type = DeviceType(row.device_type)
+    return Frame(
+        row.name, row.release, device_type, row.firmware_version, row.image_hash, row.user_id, policy, row.digest
+    )
+
+
+HARMED = ("failed", "verification_failed", "closed:failed", "closed:not_verified")
+SILENT = ("closed:quiet", "closed:unknown", "unknown")
+EXCUSED = ("closed:left", "closed:cancelled", "closed:rejected", "closed:not_delivered", "closed:not_started")
+
+
+def funnel(connection: Connection, campaign: str, wave: int | None = None) -> dict[str, int]:
+    """Devices by state (closed ones by outcome), of a wave or of the whole campaign; states with none are left out."""
+    rows = connection.execute(
+        text(
+            "SELECT state, sum(delta) AS n FROM tally WHERE campaign = :campaign"
+            " AND (CAST(:wave AS int) IS NULL OR wave = :wave) GROUP BY state HAVING sum(delta) <> 0 ORDER BY state"
+        ),
+        {"campaign": campaign, "wave": wave},
+    )
+    return {row.state: int(row.n) for row in rows}
+
+
+def counts(connection: Connection, campaign: str, wave: int) -> Counts:
+    """What the gate and the breaker judge, of a wave."""
+    found = funnel(connection, campaign, wave)
+    settled = found.get("settled", 0)
+    harmed = sum(found.get(state, 0) for state in HARMED)
+    silent = sum(found.get(state, 0) for state in SILENT)
+    excused = sum(found.get(state, 0) for state in EXCUSED)
+    return Counts(settled, harmed, silent, open=sum(found.values()) - settled - harmed - silent - excused)
+
+
+def roll_up(connection: Connection) -> int:
+    """Add the deltas together; the number of rows that went. Readers see the same sums before, during and after."""
+    result = connection.execute(
+        text(
+            "WITH gone AS (DELETE FROM tally RETURNING campaign, wave, state, delta)"
+            " INSERT INTO tally (campaign, wave, state, delta)"
+            " SELECT campaign, wave, state, sum(delta) FROM gone GROUP BY 1, 2, 3 HAVING sum(delta) <> 0"
+        )
+    )
+    return result.rowcount
+
+
+@dataclass(frozen=True, slots=True)
+class NewCampaign:
+    """A campaign to be kept, with its frozen plan."""
+
+    name: str
+    release: str
+    user_id: str
+    policy: Policy
+    seed: str
+    digest: str
+    author: str
+    kind: str = "forward"
+    of: str | None = None
+
+
+def create(
+    connection: Connection,
+    campaign: NewCampaign,
+    waves: tuple[tuple[str, ...], ...],
+    left_out: dict[str, str],
+    now: datetime,
+) -> None:
+    """Keep a campaign, its waves, its devices and what was left out; LedgerError where the name is taken."""
+    taken = connection.execute(
+        text(
+            "INSERT INTO campaign (name, release, user_id, policy, seed, digest, status, author, kind, of, created_at)"
+            " VALUES (:name, :release, :user_id, :policy, :seed, :digest, 'planned', :author, :kind, :of, :now)"
+            " ON CONFLICT DO NOTHING"
+        ),
+        {
+            "name": campaign.name,
+            "release": campaign.release,
+            "user_id": campaign.user_id,
+            "policy": campaign.policy.model_dump_json(),
+            "seed": campaign.seed,
+            "digest": campaign.digest,
+            "author": campaign.author,
+            "kind": campaign.kind,
+            "of": campaign.of,
+            "now": now,
+        },
+    )
+    if taken.rowcount == 0:
+        raise LedgerError(f"the campaign name {campaign.name!r} is taken: choose another")
+    for number, euis in enumerate(waves, 1):
+        _create_wave(connection, campaign.name, number, euis, now)
+    connection.execute(
+        text(
+            "INSERT INTO left_out (campaign, eui, reason) SELECT :campaign, f.eui, f.reason"
+            " FROM unnest(CAST(:euis AS text[]), CAST(:reasons AS text[])) AS f(eui, reason)"
+        ),
+        {"campaign": campaign.name, "euis": list(left_out), "reasons": list(left_out.values())},
+    )
+
+
+def _create_wave(connection: Connection, campaign: str, number: int, euis: tuple[str, ...], now: datetime) -> None:
+    values = {"campaign": campaign, "wave": number, "size": len(euis), "euis": list(euis), "now": now}
+    connection.execute(text("INSERT INTO wave (campaign, number, size) VALUES (:campaign, :wave, :size)"), values)
+    connection.execute(
+        text(
+            "INSERT INTO campaign_device (campaign, wave, eui, device_type, hop, state, step, due_at, reason, started,"
+            " changed_at) SELECT :campaign, :wave, d.eui, d.device_type, 1, 'planned', 'distribute', :now, '', false, :now"
+            " FROM device d WHERE d.eui = ANY(:euis)"
+        ),
+        values,
+    )
+    if euis:
+        connection.execute(
+            text("INSERT INTO tally (campaign, wave, state, delta) VALUES (:campaign, :wave, 'planned', :size)"), values
+        )

@@ -1,0 +1,65 @@
+"""Connections to the ledger, and its schema.
+
+The application's role may insert everywhere, and update or delete only what is not append-only: the owner's role is
+for migrations. A connection from `connect` is one transaction: committed at the end of its `with`, else rolled back.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, text
+
+from hanwave.errors import HanwaveError
+from hanwave.ledger.tables import APPEND_ONLY
+
+
+class LedgerError(HanwaveError):
+    """The ledger refused something, or cannot be used."""
+
+
+def engine(dsn: str, *, pool: int = 10) -> Engine:
+    """An engine for a postgresql:// DSN; pool is the most connections kept open."""
+    url = dsn.replace("postgresql://", "postgresql+psycopg://", 1)
+    return create_engine(url, pool_size=pool, max_overflow=pool, pool_pre_ping=True)
+
+
+@contextmanager
+def connect(ledger: Engine) -> Iterator[Connection]:
+    """One transaction."""
+    with ledger.begin() as connection:
+        yield connection
+
+
+def _config(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(files("hanwave.ledger") / "migrations"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def migrate(ledger: Engine, application_role: str | None = None) -> None:
+    """Bring the schema to this version, and give the application's role what it may do (the owner's DSN is needed)."""
+    with ledger.begin() as connection:
+        command.upgrade(_config(connection), "head")
+        if application_role:
+            _grant(connection, application_role)
+
+
+def _grant(connection: Connection, role: str) -> None:
+    name = connection.dialect.identifier_preparer.quote(role)
+    connection.execute(text(f"GRANT USAGE ON SCHEMA public TO {name}"))
+    connection.execute(text(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {name}"))
+    connection.execute(text(f"REVOKE UPDATE, DELETE, TRUNCATE ON {', '.join(APPEND_ONLY)} FROM {name}"))
+    connection.execute(text(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {name}"))
+
+
+def revision(ledger: Engine) -> tuple[str | None, str | None]:
+    """The migration that the database stands at, and the one that this version wants."""
+    with ledger.connect() as connection:
+        current = MigrationContext.configure(connection).get_current_revision()
+        return current, ScriptDirectory.from_config(_config(connection)).get_current_head()

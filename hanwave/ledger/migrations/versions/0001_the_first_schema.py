@@ -1,0 +1,323 @@
+"""The first schema: the tables, and triggers that keep some of them append-only."""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "audit",
+        sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("source", sa.String(), nullable=False),
+        sa.Column("row", sa.BigInteger(), nullable=False),
+        sa.Column("previous", sa.String(), nullable=False),
+        sa.Column("hash", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("seq"),
+        sa.UniqueConstraint("source", "row"),
+    )
+    op.create_table(
+        "counter",
+        sa.Column("user_id", sa.String(), nullable=False),
+        sa.Column("last", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("user_id"),
+    )
+    op.create_table(
+        "cpl_entry",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("device_type", sa.String(), nullable=False),
+        sa.Column("manufacturer", sa.String(), nullable=False),
+        sa.Column("model", sa.String(), nullable=False),
+        sa.Column("hardware_version", sa.String(), nullable=False),
+        sa.Column("firmware_version", sa.String(), nullable=False),
+        sa.Column("image_hash", sa.String(), nullable=False),
+        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("imported_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("device_type", "manufacturer", "model", "hardware_version", "firmware_version"),
+    )
+    op.create_table(
+        "device",
+        sa.Column("eui", sa.String(), nullable=False),
+        sa.Column("device_type", sa.String(), nullable=False),
+        sa.Column("manufacturer", sa.String(), nullable=False),
+        sa.Column("model", sa.String(), nullable=False),
+        sa.Column("hardware_version", sa.String(), nullable=False),
+        sa.Column("firmware_version", sa.String(), nullable=False),
+        sa.Column("smi_status", sa.String(), nullable=False),
+        sa.Column("hub", sa.String(), nullable=False),
+        sa.Column("region", sa.String(), nullable=False),
+        sa.Column("home", sa.String(), nullable=True),
+        sa.Column("mpxn", sa.String(), nullable=True),
+        sa.Column("payment_mode", sa.String(), nullable=False),
+        sa.Column("protected_class", sa.String(), nullable=True),
+        sa.Column("import_supplier", sa.String(), nullable=True),
+        sa.Column("gas_supplier", sa.String(), nullable=True),
+        sa.Column("supplier_certificate", sa.String(), nullable=True),
+        sa.Column("last_heard", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("eui"),
+    )
+    op.create_index(
+        "device_cohort", "device", ["device_type", "manufacturer", "model", "firmware_version"], unique=False
+    )
+    op.create_index("device_hub", "device", ["hub"], unique=False)
+    op.create_index(op.f("ix_device_mpxn"), "device", ["mpxn"], unique=False)
+    op.create_table(
+        "device_event",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("update_id", sa.BigInteger(), nullable=False),
+        sa.Column("eui", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("leg", sa.String(), nullable=True),
+        sa.Column("hop", sa.Integer(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("evidence", sa.String(), nullable=False),
+        sa.Column("version", sa.String(), nullable=True),
+        sa.Column("detail", sa.String(), nullable=True),
+        sa.Column("message", sa.String(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint(
+            "update_id",
+            "kind",
+            "leg",
+            "hop",
+            "attempt",
+            "at",
+            "evidence",
+            "version",
+            "detail",
+            name="device_event_fact",
+            postgresql_nulls_not_distinct=True,
+        ),
+    )
+    op.create_table(
+        "hold",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("scope", sa.String(), nullable=False),
+        sa.Column("value", sa.String(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("owner", sa.String(), nullable=False),
+        sa.Column("placed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("lifted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
+        "home_lease",
+        sa.Column("home", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("update_id", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("home", "kind"),
+    )
+    op.create_table(
+        "inbox",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("raw", sa.LargeBinary(), nullable=False),
+        sa.Column("verified", sa.Boolean(), nullable=False),
+        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("copies", sa.Integer(), nullable=False),
+        sa.Column("routed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("route", sa.String(), nullable=True),
+        sa.Column("note", sa.String(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("key"),
+    )
+    op.create_index("inbox_unrouted", "inbox", ["id"], unique=False, postgresql_where=sa.text("routed_at IS NULL"))
+    op.create_table(
+        "lease",
+        sa.Column("eui", sa.String(), nullable=False),
+        sa.Column("update_id", sa.BigInteger(), nullable=False),
+        sa.Column("taken_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("eui"),
+    )
+    op.create_table(
+        "note",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("actor", sa.String(), nullable=False),
+        sa.Column("verb", sa.String(), nullable=False),
+        sa.Column("subject", sa.String(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("key", sa.String(), nullable=True),
+        sa.Column("document", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("key"),
+    )
+    op.create_table(
+        "outbox",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("request_id", sa.String(), nullable=False),
+        sa.Column("service_reference", sa.String(), nullable=False),
+        sa.Column("permit_class", sa.String(), nullable=False),
+        sa.Column("leg", sa.String(), nullable=True),
+        sa.Column("user_id", sa.String(), nullable=False),
+        sa.Column("campaign", sa.String(), nullable=True),
+        sa.Column("wave", sa.Integer(), nullable=True),
+        sa.Column("update_id", sa.BigInteger(), nullable=True),
+        sa.Column("parameters", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("digest", sa.String(), nullable=True),
+        sa.Column("granted_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("sending_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("sends", sa.Integer(), nullable=False),
+        sa.Column("answered_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("code", sa.String(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("request_id"),
+    )
+    op.create_index(op.f("ix_outbox_state"), "outbox", ["state"], unique=False)
+    op.create_index(op.f("ix_outbox_update_id"), "outbox", ["update_id"], unique=False)
+    op.create_table(
+        "outbox_body",
+        sa.Column("outbox_id", sa.BigInteger(), nullable=False),
+        sa.Column("request", sa.LargeBinary(), nullable=False),
+        sa.Column("answer", sa.LargeBinary(), nullable=True),
+        sa.PrimaryKeyConstraint("outbox_id"),
+    )
+    op.create_table(
+        "outbox_device",
+        sa.Column("outbox_id", sa.BigInteger(), nullable=False),
+        sa.Column("update_id", sa.BigInteger(), nullable=False),
+        sa.Column("eui", sa.String(), nullable=False),
+        sa.Column("hop", sa.Integer(), nullable=False),
+        sa.Column("leg", sa.String(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("outbox_id", "update_id"),
+        sa.UniqueConstraint("update_id", "hop", "leg", "attempt"),
+    )
+    op.create_table(
+        "release",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("device_type", sa.String(), nullable=False),
+        sa.Column("manufacturer", sa.String(), nullable=False),
+        sa.Column("firmware_version", sa.String(), nullable=False),
+        sa.Column("image_hash", sa.String(), nullable=False),
+        sa.Column("stage", sa.String(), nullable=False),
+        sa.Column("document", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("added_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
+        "stop",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("scope", sa.String(), nullable=False),
+        sa.Column("value", sa.String(), nullable=False),
+        sa.Column("leg", sa.String(), nullable=True),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("actor", sa.String(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("lifted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("lifted_by", sa.String(), nullable=True),
+        sa.Column("lift_reason", sa.String(), nullable=True),
+        sa.CheckConstraint("scope in ('all', 'user', 'model', 'campaign', 'wave')"),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index(
+        "stop_open", "stop", ["scope", "value"], unique=False, postgresql_where=sa.text("lifted_at IS NULL")
+    )
+    op.create_table(
+        "tally",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("campaign", sa.String(), nullable=False),
+        sa.Column("wave", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("delta", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("tally_wave", "tally", ["campaign", "wave"], unique=False)
+    op.create_table(
+        "campaign",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("release", sa.String(), nullable=False),
+        sa.Column("user_id", sa.String(), nullable=False),
+        sa.Column("policy", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("seed", sa.String(), nullable=False),
+        sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("author", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("of", sa.String(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["release"], ["release.name"]),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
+        "signedimage",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("release", sa.String(), nullable=False),
+        sa.Column("user_id", sa.String(), nullable=False),
+        sa.Column("certificate", sa.String(), nullable=True),
+        sa.Column("image", sa.LargeBinary(), nullable=False),
+        sa.Column("added_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["release"], ["release.name"]),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("release", "user_id", "certificate", postgresql_nulls_not_distinct=True),
+    )
+    op.create_table(
+        "campaign_device",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("campaign", sa.String(), nullable=False),
+        sa.Column("wave", sa.Integer(), nullable=False),
+        sa.Column("eui", sa.String(), nullable=False),
+        sa.Column("device_type", sa.String(), nullable=False),
+        sa.Column("hop", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("step", sa.String(), nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("version", sa.String(), nullable=True),
+        sa.Column("outcome", sa.String(), nullable=True),
+        sa.Column("picked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("started", sa.Boolean(), nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["campaign"], ["campaign.name"]),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("campaign", "eui"),
+    )
+    op.create_index("campaign_device_due", "campaign_device", ["campaign", "wave", "step", "due_at"], unique=False)
+    op.create_index("campaign_device_eui", "campaign_device", ["eui"], unique=False)
+    op.create_index("campaign_device_state", "campaign_device", ["campaign", "wave", "state"], unique=False)
+    op.create_table(
+        "left_out",
+        sa.Column("campaign", sa.String(), nullable=False),
+        sa.Column("eui", sa.String(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.ForeignKeyConstraint(["campaign"], ["campaign.name"]),
+        sa.PrimaryKeyConstraint("campaign", "eui"),
+    )
+    op.create_table(
+        "wave",
+        sa.Column("campaign", sa.String(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("opened_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("verdict", sa.String(), nullable=True),
+        sa.Column("judged", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.ForeignKeyConstraint(["campaign"], ["campaign.name"]),
+        sa.PrimaryKeyConstraint("campaign", "number"),
+    )
+    op.execute(
+        """
+        CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE EXCEPTION '% is append-only: its rows are never changed or deleted', TG_TABLE_NAME; END $$
+        """
+    )
+    for table in ("device_event", "audit", "note"):
+        op.execute(
+            f"CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}"
+            " FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
+        )

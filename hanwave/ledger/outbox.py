@@ -1,0 +1,196 @@
+"""The outbox: one row a Service Request, from its permit to what the DCC made of it.
+
+Guarantees: the bytes are stored before the first POST, and every POST sends those bytes; no forward POST begins once a
+stop that covers it has committed; a reply to a repeated POST never rejects a device, since the first may have been
+accepted; an answer is recorded with the facts that it means, in one transaction.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, text
+
+from hanwave.ledger import stops
+from hanwave.ledger.database import LedgerError
+from hanwave.ledger.standing import Fact, Folded, record
+from hanwave.rollout.events import Event, Evidence, Kind, Leg
+
+SEND_WITHIN = timedelta(seconds=2)
+"""A sender that has not begun its POST this long after `begin` must ask again: a halt may have come in between."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """Leave to POST once, until the time given."""
+
+    body: bytes
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An outbox row, as a sender needs it."""
+
+    id: int
+    request_id: str
+    service_reference: str
+    leg: Leg
+    user_id: str
+    campaign: str
+    wave: int
+    update_id: int | None
+    parameters: dict[str, Any]
+    state: str
+    sends: int
+
+
+def get(connection: Connection, outbox_id: int) -> Request:
+    """The row; LedgerError where there is none."""
+    row = connection.execute(
+        text(
+            "SELECT id, request_id, service_reference, leg, user_id, campaign, wave, update_id, parameters, state, sends"
+            " FROM outbox WHERE id = :id"
+        ),
+        {"id": outbox_id},
+    ).one_or_none()
+    if row is None:
+        raise LedgerError(f"there is no request {outbox_id} in the outbox")
+    return Request(**{**row._mapping, "leg": Leg(row.leg)})  # noqa: SLF001 - the documented way to a row's names
+
+
+def devices(connection: Connection, outbox_id: int) -> list[str]:
+    """The EUI-64s of a request, in their order."""
+    rows = connection.execute(
+        text("SELECT eui FROM outbox_device WHERE outbox_id = :id ORDER BY eui"), {"id": outbox_id}
+    )
+    return list(rows.scalars())
+
+
+def open_requests(connection: Connection, update_id: int) -> list[int]:
+    """The requests of one device that were granted and have no answer yet, oldest first."""
+    rows = connection.execute(
+        text(
+            "SELECT id FROM outbox WHERE update_id = :id AND state IN ('granted', 'ready', 'sending', 'ambiguous')"
+            " ORDER BY id"
+        ),
+        {"id": update_id},
+    )
+    return list(rows.scalars())
+
+
+def make_ready(connection: Connection, outbox_id: int, body: bytes) -> None:
+    """Keep the bytes that will be sent. A body that is already kept stays: every POST sends the same bytes."""
+    done = connection.execute(
+        text("UPDATE outbox SET state = 'ready', digest = :digest WHERE id = :id AND state = 'granted'"),
+        {"id": outbox_id, "digest": hashlib.sha256(body).hexdigest()},
+    )
+    if done.rowcount:
+        connection.execute(
+            text("INSERT INTO outbox_body (outbox_id, request) VALUES (:id, :body)"), {"id": outbox_id, "body": body}
+        )
+
+
+def begin(connection: Connection, outbox_id: int, now: datetime) -> Sending | str:
+    """Mark a request as sending and give leave for one POST; or say in a sentence why not. Commit before the POST."""
+    row = _lock(connection, outbox_id)
+    if row.state not in ("ready", "sending", "ambiguous"):
+        return f"the request is {row.state}"
+    if row.permit_class == "forward":
+        stops.share(connection)
+        if stop := stops.blocking(connection, row.user_id, row.campaign, row.wave, Leg(row.leg)):
+            return str(stop)
+    connection.execute(
+        text("UPDATE outbox SET state = 'sending', sending_at = :now, sends = sends + 1 WHERE id = :id"),
+        {"id": outbox_id, "now": now},
+    )
+    body = connection.execute(text("SELECT request FROM outbox_body WHERE outbox_id = :id"), {"id": outbox_id})
+    return Sending(body.scalar_one(), now + SEND_WITHIN)
+
+
+def _lock(connection: Connection, outbox_id: int) -> Row[Any]:
+    return connection.execute(text("SELECT * FROM outbox WHERE id = :id FOR UPDATE"), {"id": outbox_id}).one()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the DCC said at once: its code, the bytes, and the devices that its warning lists, each with its list."""
+
+    code: str
+    raw: bytes
+    listed: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the request was taken (I0, I99), wholly or but for the devices listed (W...)."""
+        return self.code.startswith(("I", "W"))
+
+
+def answered(connection: Connection, outbox_id: int, answer: Answer, now: datetime) -> list[Folded]:
+    """Record an answer and what it means for each device."""
+    row = _lock(connection, outbox_id)
+    if row.state != "sending":
+        return []
+    if not answer.accepted and row.sends > 1:
+        # The first POST may have been taken, and this code may only say that it was: nothing is known.
+        return _unanswered(connection, row, now, answer)
+    state = "acknowledged" if answer.accepted else "refused"
+    _close(connection, outbox_id, state, answer, now)
+    message = hashlib.sha256(answer.raw).hexdigest()
+    facts: list[Fact] = []
+    for update_id, eui, hop, attempt in _members(connection, outbox_id):
+        refused = answer.listed.get(eui) or (None if answer.accepted else answer.code)
+        kind = Kind.REFUSED if refused else Kind.ACCEPTED
+        leg = Leg(row.leg)
+        facts.append(Fact(update_id, Event(Kind.SENT, row.sending_at, leg, hop, attempt)))
+        facts.append(Fact(update_id, Event(kind, now, leg, hop, attempt, Evidence.DCC, detail=refused), message))
+    return record(connection, facts, now)
+
+
+def no_answer(connection: Connection, outbox_id: int, now: datetime) -> list[Folded]:
+    """Record that a POST brought no answer: the request may have been taken, and the deadline counts from its sending."""
+    row = _lock(connection, outbox_id)
+    return _unanswered(connection, row, now, None) if row.state == "sending" else []
+
+
+def _unanswered(connection: Connection, row: Row[Any], now: datetime, answer: Answer | None) -> list[Folded]:
+    _close(connection, row.id, "ambiguous", answer, now)
+    facts = [
+        Fact(update_id, Event(Kind.SENT, row.sending_at, Leg(row.leg), hop, attempt))
+        for update_id, _, hop, attempt in _members(connection, row.id)
+    ]
+    return record(connection, facts, now)
+
+
+def never_sent(connection: Connection, outbox_id: int, now: datetime, reason: str) -> list[Folded]:
+    """Give a permit back, where no POST ever began; nothing otherwise."""
+    row = _lock(connection, outbox_id)
+    if row.sends or row.state not in ("granted", "ready"):
+        return []
+    connection.execute(text("UPDATE outbox SET state = 'abandoned' WHERE id = :id"), {"id": outbox_id})
+    facts = [
+        Fact(update_id, Event(Kind.ABANDONED, now, Leg(row.leg), hop, attempt, detail=reason))
+        for update_id, _, hop, attempt in _members(connection, outbox_id)
+    ]
+    return record(connection, facts, now)
+
+
+def _close(connection: Connection, outbox_id: int, state: str, answer: Answer | None, now: datetime) -> None:
+    connection.execute(
+        text("UPDATE outbox SET state = :state, code = :code, answered_at = :now WHERE id = :id"),
+        {"id": outbox_id, "state": state, "code": answer and answer.code, "now": now},
+    )
+    if answer:
+        connection.execute(
+            text("UPDATE outbox_body SET answer = :raw WHERE outbox_id = :id"), {"id": outbox_id, "raw": answer.raw}
+        )
+
+
+def _members(connection: Connection, outbox_id: int) -> list[tuple[int, str, int, int]]:
+    rows = connection.execute(
+        text("SELECT update_id, eui, hop, attempt FROM outbox_device WHERE outbox_id = :id ORDER BY update_id"),
+        {"id": outbox_id},
+    )
+    return [(row.update_id, row.eui, row.hop, row.attempt) for row in rows]

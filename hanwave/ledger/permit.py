@@ -1,0 +1,255 @@
+"""The permit: every request that can change a device passes it, and nothing else lets one into the outbox.
+
+One transaction asks everything, under locks taken in one order (stop rows shared, the wave, the devices by id), and
+either writes outbox row, steps, leases and events together, or writes nothing and says why. Its list is exactly what it
+granted. A step (update, hop, leg, attempt) is granted once, whatever the engine does.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from hanwave.identifiers import EUI64
+from hanwave.ledger import campaigns, stops
+from hanwave.ledger.counters import next_request_id
+from hanwave.ledger.standing import Fact, Folded, lock, record, standings
+from hanwave.rollout.decide import Step
+from hanwave.rollout.device import EXPOSED, State
+from hanwave.rollout.events import Event, Kind, Leg
+
+HOME_LEASE = timedelta(days=7)
+"""A home's turn ends with its update; this bounds it where an update is forgotten."""
+_STEPS = {Leg.DISTRIBUTE: Step.DISTRIBUTE, Leg.ACTIVATE: Step.ACTIVATE, Leg.READ: Step.READ}
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request for a permit: one leg of one wave's devices; parameters are kept with the outbox row."""
+
+    campaign: str
+    wave: int
+    leg: Leg
+    update_ids: Sequence[int]
+    service_reference: str
+    target: EUI64 | None = None
+    """Whom the RequestID names: the Access Control Broker for a batch; None: the one device asked for."""
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """What was granted: the outbox row and its devices; or nothing. refused gives a reason an update."""
+
+    outbox_id: int | None
+    request_id: str | None
+    granted: tuple[int, ...]
+    refused: dict[int, str]
+
+
+def ask(connection: Connection, request: Ask, now: datetime) -> Permit:
+    """Grant what may be granted of a request, at that time (aware UTC)."""
+    frame = campaigns.frame(connection, request.campaign)
+    forward = request.leg is not Leg.READ
+    if forward:
+        stops.share(connection)
+        if stop := stops.blocking(connection, frame.user_id, request.campaign, request.wave, request.leg):
+            return Permit(None, None, (), dict.fromkeys(request.update_ids, str(stop)))
+        _lock_wave(connection, request)
+    lock(connection, request.update_ids)
+    candidates = {f.update_id: f for f in standings(connection, request.update_ids, now)}
+    refused: dict[int, str] = {}
+    for check in _FORWARD if forward else _OBSERVE:
+        found = check(connection, request, list(candidates.values()), now)
+        refused |= found
+        candidates = {key: f for key, f in candidates.items() if key not in found}
+    if forward:
+        _give_back(connection, refused)
+    if not candidates:
+        return Permit(None, None, (), refused)
+    outbox_id, request_id = _write(connection, request, list(candidates.values()), now)
+    return Permit(outbox_id, request_id, tuple(candidates), refused)
+
+
+def _give_back(connection: Connection, refused: dict[int, str]) -> None:
+    """A lease may have been taken before the last check refused: only what was ever granted a step keeps one."""
+    statement = text(
+        "DELETE FROM lease l WHERE update_id = ANY(:ids)"
+        " AND NOT EXISTS (SELECT 1 FROM outbox_device o WHERE o.update_id = l.update_id)"
+    )
+    connection.execute(statement, {"ids": list(refused)})
+
+
+def _lock_wave(connection: Connection, request: Ask) -> None:
+    # The exposure of a wave is counted and then added to: two permits of one wave take turns.
+    key = f"permit/{request.campaign}/{request.wave}"
+    connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:key))"), {"key": key})
+
+
+_Refusals = dict[int, str]
+_Check = Callable[[Connection, Ask, list[Folded], datetime], _Refusals]
+
+
+def _step_is_due(_: Connection, request: Ask, devices: list[Folded], __: datetime) -> _Refusals:
+    """The rule itself must ask for this step now: a repeated or out-dated request is refused here."""
+    wanted = _STEPS[request.leg]
+    return {
+        d.update_id: f"{d.standing.state}: {d.decision.reason or 'the next step is ' + d.decision.step}"
+        for d in devices
+        if d.decision.step is not wanted or (d.campaign, d.wave) != (request.campaign, request.wave)
+    }
+
+
+_ELIGIBLE = text(
+    """
+    SELECT u.id, CASE
+        WHEN d.eui IS NULL THEN 'no longer in the fleet'
+        WHEN :user_id NOT IN (coalesce(d.import_supplier, ''), coalesce(d.gas_supplier, ''))
+            THEN 'another supplier is responsible'
+        WHEN d.smi_status NOT IN ('Commissioned', 'Suspended') THEN 'its SMI status is ' || d.smi_status
+        WHEN d.manufacturer || '/' || d.model = ANY(:models) THEN 'its model is stopped'
+        WHEN h.reason IS NOT NULL THEN 'on hold: ' || h.reason
+    END AS reason
+    FROM campaign_device u
+    LEFT JOIN device d ON d.eui = u.eui
+    LEFT JOIN LATERAL (
+        SELECT reason FROM hold WHERE lifted_at IS NULL AND (expires_at IS NULL OR expires_at > :now)
+        AND (scope, value) IN (('device', d.eui), ('model', d.manufacturer || '/' || d.model), ('region', d.region),
+                               ('hub', d.hub), ('home', coalesce(d.home, d.hub))) LIMIT 1
+    ) h ON true
+    WHERE u.id = ANY(:ids)
+    """
+)
+
+
+def _still_eligible(connection: Connection, request: Ask, devices: list[Folded], now: datetime) -> _Refusals:
+    values = {
+        "ids": [d.update_id for d in devices],
+        "user_id": campaigns.frame(connection, request.campaign).user_id,
+        "models": list(stops.stopped_models(connection, request.leg)),
+        "now": now,
+    }
+    return {row.id: row.reason for row in connection.execute(_ELIGIBLE, values) if row.reason}
+
+
+def _under_cap(connection: Connection, request: Ask, devices: list[Folded], _: datetime) -> _Refusals:
+    """Activated or in flight, and not settled, stays under the wave's cap. An 11.4 counts: the PPMID activates itself."""
+    frame = campaigns.frame(connection, request.campaign)
+    if request.leg is Leg.DISTRIBUTE and not frame.device_type.one_step:
+        return {}
+    room = frame.policy.exposure_cap - exposed(connection, request.campaign, request.wave)
+    room += sum(d.standing.state in EXPOSED for d in devices)
+    return {
+        d.update_id: f"the wave's exposure cap of {frame.policy.exposure_cap} is reached"
+        for d in devices[max(0, room) :]
+    }
+
+
+def exposed(connection: Connection, campaign: str, wave: int) -> int:
+    """Devices of a wave that are activated or in flight and not settled (for PPMIDs, from the request on)."""
+    states = {str(state) for state in EXPOSED}
+    if campaigns.frame(connection, campaign).device_type.one_step:
+        states |= {str(State.REQUESTED), str(State.DELIVERED), str(State.DELIVERY_FAILED)}
+    statement = text(
+        "SELECT count(*) FROM campaign_device WHERE campaign = :campaign AND wave = :wave AND state = ANY(:states)"
+    )
+    values = {"campaign": campaign, "wave": wave, "states": sorted(states)}
+    return int(connection.execute(statement, values).scalar_one())
+
+
+_TAKE_LEASE = text(
+    """
+    WITH wanted AS (SELECT id, eui FROM campaign_device WHERE id = ANY(:ids) ORDER BY eui),
+    taken AS (INSERT INTO lease (eui, update_id, taken_at) SELECT eui, id, :now FROM wanted
+              ON CONFLICT (eui) DO NOTHING RETURNING eui)
+    SELECT w.id FROM wanted w JOIN lease l ON l.eui = w.eui WHERE l.update_id <> w.id
+    """
+)
+
+
+def _lease_free(connection: Connection, _: Ask, devices: list[Folded], now: datetime) -> _Refusals:
+    """Take each device's lease, or find that another update holds it. Its holder's id is the fence."""
+    rows = connection.execute(_TAKE_LEASE, {"ids": [d.update_id for d in devices], "now": now})
+    return dict.fromkeys(rows.scalars(), "in another update")
+
+
+_TAKE_HOME = text(
+    """
+    WITH wanted AS (
+        SELECT DISTINCT ON (home) u.id, coalesce(d.home, d.hub) AS home FROM campaign_device u
+        JOIN device d ON d.eui = u.eui WHERE u.id = ANY(:ids) ORDER BY home, u.id
+    ),
+    taken AS (
+        INSERT INTO home_lease AS h (home, kind, update_id, expires_at)
+        SELECT home, :kind, id, :expires FROM wanted ORDER BY home
+        ON CONFLICT (home, kind) DO UPDATE SET update_id = EXCLUDED.update_id, expires_at = EXCLUDED.expires_at
+        WHERE h.expires_at <= :now OR h.update_id = EXCLUDED.update_id RETURNING update_id
+    )
+    SELECT u FROM unnest(CAST(:ids AS bigint[])) AS u WHERE u NOT IN (SELECT update_id FROM taken)
+    """
+)
+
+
+def _home_free(connection: Connection, request: Ask, devices: list[Folded], now: datetime) -> _Refusals:
+    """One image and one activation a home at a time; without a known home, the hub stands for it."""
+    values = {
+        "ids": [d.update_id for d in devices],
+        "kind": str(request.leg),
+        "now": now,
+        "expires": now + HOME_LEASE,
+    }
+    return dict.fromkeys(connection.execute(_TAKE_HOME, values).scalars(), "its home has another update under way")
+
+
+_FORWARD: tuple[_Check, ...] = (_step_is_due, _still_eligible, _under_cap, _lease_free, _home_free)
+_OBSERVE: tuple[_Check, ...] = (_step_is_due,)
+
+
+def _write(connection: Connection, request: Ask, devices: list[Folded], now: datetime) -> tuple[int, str]:
+    frame = campaigns.frame(connection, request.campaign)
+    target = request.target or EUI64.parse(devices[0].eui)
+    request_id = str(next_request_id(connection, frame.user_id, target, now))
+    one = devices[0].update_id if request.target is None else None
+    outbox_id = _insert_outbox(connection, request, frame.user_id, request_id, one, now)
+    attempts = [d.standing.attempt(request.leg) + 1 for d in devices]
+    connection.execute(
+        text(
+            "INSERT INTO outbox_device (outbox_id, update_id, eui, hop, leg, attempt)"
+            " SELECT :outbox, u.id, u.eui, u.hop, :leg, f.attempt"
+            " FROM unnest(CAST(:ids AS bigint[]), CAST(:attempts AS int[])) AS f(id, attempt)"
+            " JOIN campaign_device u ON u.id = f.id"
+        ),
+        {"outbox": outbox_id, "leg": request.leg, "ids": [d.update_id for d in devices], "attempts": attempts},
+    )
+    facts = [
+        Fact(d.update_id, Event(Kind.GRANTED, now, request.leg, d.hop, attempt))
+        for d, attempt in zip(devices, attempts, strict=True)
+    ]
+    record(connection, facts, now)
+    return outbox_id, request_id
+
+
+def _insert_outbox(
+    connection: Connection, request: Ask, user_id: str, request_id: str, update_id: int | None, now: datetime
+) -> int:
+    statement = text(
+        "INSERT INTO outbox (request_id, service_reference, permit_class, leg, user_id, campaign, wave, update_id,"
+        " parameters, state, granted_at, sends) VALUES (:request_id, :reference, :class, :leg, :user_id, :campaign,"
+        " :wave, :update_id, CAST(:parameters AS jsonb), 'granted', :now, 0) RETURNING id"
+    )
+    values = {
+        "request_id": request_id,
+        "reference": request.service_reference,
+        "class": "observe" if request.leg is Leg.READ else "forward",
+        "leg": request.leg,
+        "user_id": user_id,
+        "campaign": request.campaign,
+        "wave": request.wave,
+        "update_id": update_id,
+        "parameters": json.dumps(request.parameters),
+        "now": now,
+    }
+    return int(connection.execute(statement, values).scalar_one())

@@ -1,0 +1,211 @@
+"""Recording what happened to devices, and folding it: the only writer of device_event and of campaign_device's fold.
+
+Guarantees: rows are locked in one order before they are folded, so two writers cannot deadlock or fold half of what is
+known; recording an event twice changes nothing; the breaker opens in the transaction that records the harm.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from hanwave.ledger import campaigns
+from hanwave.ledger.stops import open_breaker
+from hanwave.rollout.decide import Decision, Outcome, Step, decide
+from hanwave.rollout.device import ENDED, IN_FLIGHT, Standing, State, Target, fold
+from hanwave.rollout.events import Event, Evidence, Kind, Leg
+from hanwave.rollout.gate import breaker
+from hanwave.rollout.policy import DeviceType
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """An event of one update, and the digest of the message that says so."""
+
+    update_id: int
+    event: Event
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """An update after its fold: where it stands, and what is next."""
+
+    update_id: int
+    campaign: str
+    wave: int
+    eui: str
+    device_type: DeviceType
+    hop: int
+    standing: Standing
+    decision: Decision
+    was: State
+
+
+_INSERT = text(
+    """
+    INSERT INTO device_event (update_id, eui, kind, leg, hop, attempt, at, recorded_at, evidence, version, detail, message)
+    SELECT f.update_id, d.eui, f.kind, f.leg, f.hop, f.attempt, f.at, :now, f.evidence, f.version, f.detail, f.message
+    FROM unnest(CAST(:update_ids AS bigint[]), CAST(:kinds AS text[]), CAST(:legs AS text[]), CAST(:hops AS int[]),
+                CAST(:attempts AS int[]), CAST(:ats AS timestamptz[]), CAST(:evidences AS text[]),
+                CAST(:versions AS text[]), CAST(:details AS text[]), CAST(:messages AS text[]))
+         AS f(update_id, kind, leg, hop, attempt, at, evidence, version, detail, message)
+    JOIN campaign_device d ON d.id = f.update_id
+    ON CONFLICT DO NOTHING
+    """
+)
+
+
+def record(connection: Connection, facts: Sequence[Fact], now: datetime) -> list[Folded]:
+    """Append the facts and fold every update that they touch; now is when they are recorded (aware UTC)."""
+    if not facts:
+        return []
+    lock(connection, {fact.update_id for fact in facts})
+    events = [fact.event for fact in facts]
+    connection.execute(
+        _INSERT,
+        {
+            "now": now,
+            "update_ids": [fact.update_id for fact in facts],
+            "kinds": [str(e.kind) for e in events],
+            "legs": [e.leg and str(e.leg) for e in events],
+            "hops": [e.hop for e in events],
+            "attempts": [e.attempt for e in events],
+            "ats": [e.at for e in events],
+            "evidences": [str(e.evidence) for e in events],
+            "versions": [e.version for e in events],
+            "details": [e.detail for e in events],
+            "messages": [fact.message for fact in facts],
+        },
+    )
+    return refold(connection, {fact.update_id for fact in facts}, now)
+
+
+def lock(connection: Connection, update_ids: Iterable[int]) -> None:
+    """Lock those updates' rows until the transaction ends, always in the order of their ids."""
+    statement = text("SELECT 1 FROM campaign_device WHERE id = ANY(:ids) ORDER BY id FOR UPDATE")
+    connection.execute(statement, {"ids": sorted(update_ids)})
+
+
+def standings(connection: Connection, update_ids: Iterable[int], now: datetime) -> list[Folded]:
+    """Those updates as their events have them now; lock them first where the answer will be acted upon."""
+    ids = sorted(update_ids)
+    events = _events(connection, ids)
+    rows = connection.execute(
+        text(
+            "SELECT id, campaign, wave, eui, device_type, hop, state FROM campaign_device WHERE id = ANY(:ids) ORDER BY id"
+        ),
+        {"ids": ids},
+    )
+    return [_folded(connection, row, events[row.id], now) for row in rows]
+
+
+def _folded(connection: Connection, row: Any, events: list[Event], now: datetime) -> Folded:
+    frame = campaigns.frame(connection, row.campaign)
+    device_type = DeviceType(row.device_type)
+    standing = fold(events, Target(frame.version, frame.image_hash, device_type.one_step, row.hop))
+    decision = decide(standing, device_type, frame.policy, now)
+    return Folded(row.id, row.campaign, row.wave, row.eui, device_type, row.hop, standing, decision, State(row.state))
+
+
+def _events(connection: Connection, ids: list[int]) -> defaultdict[int, list[Event]]:
+    found: defaultdict[int, list[Event]] = defaultdict(list)
+    rows = connection.execute(
+        text(
+            "SELECT update_id, kind, leg, hop, attempt, at, evidence, version, detail FROM device_event"
+            " WHERE update_id = ANY(:ids)"
+        ),
+        {"ids": ids},
+    )
+    for row in rows:
+        leg = Leg(row.leg) if row.leg else None
+        evidence = Evidence(row.evidence)
+        event = Event(Kind(row.kind), row.at, leg, row.hop, row.attempt, evidence, row.version, row.detail)
+        found[row.update_id].append(event)
+    return found
+
+
+_UPDATE = text(
+    """
+    UPDATE campaign_device d SET state = f.state, step = f.step, due_at = f.due_at, reason = f.reason,
+        version = f.version, outcome = f.outcome, changed_at = :now,
+        picked_at = CASE WHEN d.state = f.state THEN d.picked_at END
+    FROM unnest(CAST(:ids AS bigint[]), CAST(:states AS text[]), CAST(:steps AS text[]), CAST(:dues AS timestamptz[]),
+                CAST(:reasons AS text[]), CAST(:versions AS text[]), CAST(:outcomes AS text[]))
+         AS f(id, state, step, due_at, reason, version, outcome)
+    WHERE d.id = f.id
+    """
+)
+
+
+def refold(connection: Connection, update_ids: Iterable[int], now: datetime) -> list[Folded]:
+    """Fold those (locked) updates and keep the result; free the leases of those that ended."""
+    folded = standings(connection, update_ids, now)
+    connection.execute(
+        _UPDATE,
+        {
+            "now": now,
+            "ids": [f.update_id for f in folded],
+            "states": [str(f.standing.state) for f in folded],
+            "steps": [str(f.decision.step) for f in folded],
+            "dues": [_due(f.decision, now) for f in folded],
+            "reasons": [f.decision.reason or f.standing.reason for f in folded],
+            "versions": [f.standing.version for f in folded],
+            "outcomes": [f.standing.reason if f.standing.state is State.CLOSED else None for f in folded],
+        },
+    )
+    _tally(connection, folded)
+    _free(connection, folded)
+    _break(connection, folded, now)
+    return folded
+
+
+def _due(decision: Decision, now: datetime) -> datetime | None:
+    return decision.until if decision.step is Step.WAIT else now
+
+
+def _tally(connection: Connection, folded: list[Folded]) -> None:
+    deltas: Counter[tuple[str, int, str]] = Counter()
+    for f in folded:
+        deltas[f.campaign, f.wave, tally_name(f.was)] -= 1
+        deltas[f.campaign, f.wave, tally_name(f.standing.state, f.standing.reason)] += 1
+    moved = sorted((key, n) for key, n in deltas.items() if n)
+    if moved:
+        connection.execute(
+            text("INSERT INTO tally (campaign, wave, state, delta) VALUES (:campaign, :wave, :state, :delta)"),
+            [{"campaign": c, "wave": w, "state": s, "delta": n} for (c, w, s), n in moved],
+        )
+
+
+def tally_name(state: State, outcome: str = "") -> str:
+    """What a device counts as: its state, and for a closed one its outcome too ("closed:quiet")."""
+    return f"{state}:{outcome}" if state is State.CLOSED else str(state)
+
+
+def _free(connection: Connection, folded: list[Folded]) -> None:
+    """Give back the home where a leg is no longer in flight, and the device where its update has ended."""
+    ended = [f.update_id for f in folded if f.standing.state in ENDED]
+    if ended:
+        connection.execute(text("DELETE FROM lease WHERE update_id = ANY(:ids)"), {"ids": ended})
+    for leg, states in IN_FLIGHT.items():
+        idle = [f.update_id for f in folded if f.standing.state not in states]
+        if idle:
+            statement = text("DELETE FROM home_lease WHERE update_id = ANY(:ids) AND kind = :kind")
+            connection.execute(statement, {"ids": idle, "kind": leg})
+
+
+HARM = frozenset({State.FAILED, State.VERIFICATION_FAILED})
+HARMFUL = frozenset({Outcome.FAILED, Outcome.NOT_VERIFIED})
+
+
+def _break(connection: Connection, folded: list[Folded], now: datetime) -> None:
+    harmed = {(f.campaign, f.wave) for f in folded if f.standing.state in HARM and f.was not in HARM}
+    for campaign, wave in sorted(harmed):
+        # Two harms recorded at once would each miss the other's: the second waits for the first.
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:key))"), {"key": f"breaker/{campaign}/{wave}"})
+        counts = campaigns.counts(connection, campaign, wave)
+        if breaker(counts, campaigns.frame(connection, campaign).policy.gate):
+            open_breaker(connection, f"{campaign}/{wave}", f"{counts.harmed} devices harmed", now)

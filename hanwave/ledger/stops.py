@@ -1,0 +1,160 @@
+"""Stops: halts, pauses and breakers. Anyone may stop; what is stopped is a row, and lifting it is written into the row.
+
+Guarantee: once `stop` has committed, no forward POST begins. A sender holds the share lock while it reads the stop rows
+and marks its request as sending; a halt takes the exclusive lock, so every sender either was marked before (and is
+waited for: *quiet*) or sees the stop.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, text
+
+from hanwave.ledger.database import LedgerError
+from hanwave.rollout.events import Leg
+
+_LOCK = 0x68616E77  # "hanw": the advisory lock of the stop rows
+POST_BOUND = timedelta(seconds=60)
+"""No POST lasts longer: the gateway's client gives up before. A request sending for longer has no sender any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a stop stops: all; a user (User ID), model (manufacturer/model), campaign, or wave (campaign/number)."""
+
+    kind: str
+    value: str = ""
+    leg: Leg | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StopRow:
+    """An open stop."""
+
+    id: int
+    kind: str
+    scope: Scope
+    reason: str
+    actor: str
+    at: datetime
+
+    def __str__(self) -> str:
+        of = f"{self.scope.kind} {self.scope.value}".strip()
+        leg = f" ({self.scope.leg} only)" if self.scope.leg else ""
+        return f"{self.kind} of {of}{leg} by {self.actor}: {self.reason}"
+
+
+def share(connection: Connection) -> None:
+    """Keep every halt waiting until this transaction ends: keep it small."""
+    connection.execute(text("SELECT pg_advisory_xact_lock_shared(:lock)"), {"lock": _LOCK})
+
+
+def stop(connection: Connection, scope: Scope, kind: str, reason: str, actor: str, now: datetime) -> int:
+    """Record a stop and return its id; it holds from the commit of this transaction on. Never gated."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    return _insert(connection, scope, kind, reason, actor, now)
+
+
+def _insert(connection: Connection, scope: Scope, kind: str, reason: str, actor: str, now: datetime) -> int:
+    return int(
+        connection.execute(
+            text(
+                "INSERT INTO stop (scope, value, leg, kind, reason, actor, at)"
+                " VALUES (:scope, :value, :leg, :kind, :reason, :actor, :now) RETURNING id"
+            ),
+            {
+                "scope": scope.kind,
+                "value": scope.value,
+                "leg": scope.leg,
+                "kind": kind,
+                "reason": reason,
+                "actor": actor,
+                "now": now,
+            },
+        ).scalar_one()
+    )
+
+
+def open_breaker(connection: Connection, wave: str, reason: str, now: datetime) -> None:
+    """Open a wave's breaker ("campaign/3"), unless it is open. It holds from this transaction's commit on.
+
+    It takes no exclusive lock: the evidence must not wait for senders, nor a sender that already holds the share lock
+    for itself. A request that is being marked as sending in that moment still goes out.
+    """
+    found = connection.execute(
+        text("SELECT 1 FROM stop WHERE scope = 'wave' AND value = :wave AND kind = 'breaker' AND lifted_at IS NULL"),
+        {"wave": wave},
+    ).first()
+    if found is None:
+        _insert(connection, Scope("wave", wave), "breaker", reason, "hanwave", now)
+
+
+def lift(connection: Connection, stop_id: int, reason: str, actor: str, now: datetime) -> None:
+    """Lift a stop; LedgerError where it is not open, or no reason is given."""
+    if not reason.strip():
+        raise LedgerError("lifting a stop needs a reason")
+    done = connection.execute(
+        text(
+            "UPDATE stop SET lifted_at = :now, lifted_by = :actor, lift_reason = :reason"
+            " WHERE id = :id AND lifted_at IS NULL"
+        ),
+        {"id": stop_id, "reason": reason, "actor": actor, "now": now},
+    )
+    if done.rowcount == 0:
+        raise LedgerError(f"there is no open stop {stop_id}")
+
+
+_COLUMNS = "SELECT id, scope, value, leg, kind, reason, actor, at FROM stop WHERE lifted_at IS NULL"
+
+
+def open_stops(connection: Connection, campaign: str | None = None) -> list[StopRow]:
+    """Every open stop, or those that name the campaign or one of its waves (and those of all)."""
+    rows = connection.execute(
+        text(
+            f"{_COLUMNS} AND (CAST(:campaign AS text) IS NULL OR scope = 'all'"
+            " OR (scope = 'campaign' AND value = :campaign)"
+            " OR (scope = 'wave' AND left(value, length(:campaign) + 1) = :campaign || '/')) ORDER BY id"
+        ),
+        {"campaign": campaign},
+    )
+    return [_row(row) for row in rows]
+
+
+def blocking(connection: Connection, user_id: str, campaign: str, wave: int, leg: Leg) -> StopRow | None:
+    """The first open stop that forbids a forward request of that wave and leg; stops of models are asked a device."""
+    row = connection.execute(
+        text(
+            f"{_COLUMNS} AND (leg IS NULL OR leg = :leg) AND (scope = 'all'"
+            " OR (scope = 'user' AND value = :user_id) OR (scope = 'campaign' AND value = :campaign)"
+            " OR (scope = 'wave' AND value = :wave)) ORDER BY id LIMIT 1"
+        ),
+        {"leg": leg, "user_id": user_id, "campaign": campaign, "wave": f"{campaign}/{wave}"},
+    ).first()
+    return _row(row) if row else None
+
+
+def stopped_models(connection: Connection, leg: Leg) -> set[str]:
+    """The models ("manufacturer/model") to which nothing forward goes in that leg."""
+    rows = connection.execute(
+        text("SELECT value FROM stop WHERE scope = 'model' AND lifted_at IS NULL AND (leg IS NULL OR leg = :leg)"),
+        {"leg": leg},
+    )
+    return set(rows.scalars())
+
+
+def _row(row: Row[tuple[Any, ...]]) -> StopRow:
+    leg = Leg(row.leg) if row.leg else None
+    return StopRow(row.id, row.kind, Scope(row.scope, row.value, leg), row.reason, row.actor, row.at)
+
+
+def sending(connection: Connection, now: datetime) -> int:
+    """Forward requests whose POST may be under way; 0 is *quiet*."""
+    return int(
+        connection.execute(
+            text(
+                "SELECT count(*) FROM outbox WHERE state = 'sending' AND permit_class = 'forward' AND sending_at > :since"
+            ),
+            {"since": now - POST_BOUND},
+        ).scalar_one()
+    )

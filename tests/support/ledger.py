@@ -1,0 +1,133 @@
+"""A migrated ledger, and a small fleet in it, for the tests that need one."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+import pytest
+from sqlalchemy import Engine, text
+
+from hanwave.identifiers import EUI64
+from hanwave.ledger import campaigns, database
+from hanwave.rollout.device import State
+from hanwave.rollout.policy import Policy, Wave
+from infra.stack.postgres import APPLICATION, OWNER, Postgres
+from tests.support.postgres import create_database, drop_database
+
+START = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
+US = "90-B3-D5-1F-30-01-00-00"
+ACB = EUI64.parse("90-B3-D5-1F-30-00-00-02")
+HASH = "AB" * 32
+VERSION = "00000002"
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def ledger_template(postgres: Postgres) -> str:
+    """The name of a migrated database that nobody is connected to."""
+    dsn = create_database(postgres, "ledger_template")
+    owner = database.engine(dsn)
+    database.migrate(owner, APPLICATION)
+    owner.dispose()
+    return "ledger_template"
+
+
+@pytest.fixture
+def ledger_dsn(postgres: Postgres, ledger_template: str) -> Iterator[str]:
+    """The application's DSN of a fresh, migrated ledger."""
+    campaigns.forget_frames()
+    name = f"ledger_{next(_numbers)}"
+    owner = create_database(postgres, name, ledger_template)
+    yield owner.replace(f"//{OWNER}@", f"//{APPLICATION}@", 1)
+    drop_database(postgres, name)
+
+
+@pytest.fixture
+def ledger(ledger_dsn: str) -> Iterator[Engine]:
+    """An engine on a fresh, migrated ledger, as the application."""
+    engine = database.engine(ledger_dsn)
+    yield engine
+    engine.dispose()
+
+
+def eui(number: int) -> str:
+    """The EUI-64 of the fleet's device of that number."""
+    return str(EUI64((0x00DB_0000_0000_0000 + number).to_bytes(8, "big")))
+
+
+@dataclass
+class World:
+    """A release, a fleet of one type, and campaigns over it; its clock moves by hand."""
+
+    engine: Engine
+    now: datetime = START
+    device_type: str = "ESME"
+    names: Iterator[int] = field(default_factory=lambda: count(1))
+
+    def later(self, **span: float) -> datetime:
+        self.now += timedelta(**span)
+        return self.now
+
+    def release(self, name: str = "r2", version: str = VERSION) -> None:
+        with self.engine.begin() as connection:
+            connection.execute(
+                text(
+                    "INSERT INTO release VALUES (:name, :type, '121D', :version, :hash, 'general', '{}', :now)"
+                    " ON CONFLICT DO NOTHING"
+                ),
+                {"name": name, "type": self.device_type, "version": version, "hash": HASH, "now": self.now},
+            )
+
+    def fleet(self, size: int, *, homes: int | None = None) -> list[str]:
+        euis = [eui(n) for n in range(size)]
+        with self.engine.begin() as connection:
+            connection.execute(
+                text(
+                    "INSERT INTO device (eui, device_type, manufacturer, model, hardware_version, firmware_version,"
+                    " smi_status, hub, region, home, payment_mode, import_supplier, updated_at)"
+                    " VALUES (:eui, :type, '121D', '1111', '00000001', '00000001', 'Commissioned', :home, 'South',"
+                    " :home, 'credit', :us, :now)"
+                ),
+                [
+                    {
+                        "eui": e,
+                        "type": self.device_type,
+                        "us": US,
+                        "now": self.now,
+                        "home": f"home-{n % (homes or size)}",
+                    }
+                    for n, e in enumerate(euis)
+                ],
+            )
+        return euis
+
+    def campaign(self, euis: list[str], policy: Policy | None = None, name: str = "spring") -> list[int]:
+        """A campaign of one wave over those devices; its update ids in their order."""
+        self.release()
+        policy = policy or Policy(waves=(Wave(share=1),))
+        campaign = campaigns.NewCampaign(name, "r2", US, policy, "seed", f"digest-{name}", "ann")
+        with self.engine.begin() as connection:
+            campaigns.create(connection, campaign, (tuple(euis),), {}, self.now)
+            rows = connection.execute(
+                text("SELECT id FROM campaign_device WHERE campaign = :name ORDER BY eui"), {"name": name}
+            )
+            return list(rows.scalars())
+
+    def state(self, update_id: int) -> State:
+        with self.engine.connect() as connection:
+            return State(
+                connection.execute(
+                    text("SELECT state FROM campaign_device WHERE id = :id"), {"id": update_id}
+                ).scalar_one()
+            )
+
+    def count(self, table: str, where: str = "true") -> int:
+        with self.engine.connect() as connection:
+            return int(connection.execute(text(f"SELECT count(*) FROM {table} WHERE {where}")).scalar_one())
+
+
+@pytest.fixture
+def world(ledger: Engine) -> World:
+    """A small world on a fresh ledger."""
+    return World(ledger)
