@@ -78,7 +78,7 @@ def unprivileged() -> pwd.struct_passwd | None:
 def spawn(
     argv: Sequence[str],
     *,
-    log: IO[bytes] | int,
+    log: IO[bytes],
     environment: Mapping[str, str] | None = None,
     on_parent_death: signal.Signals | None = signal.SIGKILL,
     not_as_root: bool = False,
