@@ -1,0 +1,43 @@
+"""The names by which hanwave's parts find one another in the engine: workflow ids, task queues, signals.
+
+Ids read as paths, so that an operator finds a device's workflow by typing what is printed in every report.
+"""
+
+from dataclasses import dataclass
+
+CAMPAIGN_QUEUE = "campaign"
+"""Workflows, and the activities that ask the ledger and the engine."""
+GATEWAY_QUEUE = "gateway"
+"""The activities that speak to the DCC."""
+
+CAMPAIGN_WORKFLOW = "FirmwareCampaign"
+WAVE_WORKFLOW = "RolloutWave"
+DEVICE_WORKFLOW = "DeviceUpdate"
+
+WAKE = "wake"
+"""The one signal of a device's workflow: its turn has come, or evidence decides; it carries a Wake."""
+NUDGE = "nudge"
+"""The one signal of a wave's workflow: look at the ledger now; it carries nothing."""
+
+
+def campaign_id(campaign: str) -> str:
+    """campaign/<name>."""
+    return f"campaign/{campaign}"
+
+
+def wave_id(campaign: str, wave: int) -> str:
+    """campaign/<name>/wave/<number>."""
+    return f"campaign/{campaign}/wave/{wave}"
+
+
+def device_id(campaign: str, eui: str) -> str:
+    """campaign/<name>/device/<EUI-64>."""
+    return f"campaign/{campaign}/device/{eui}"
+
+
+@dataclass(frozen=True)
+class Wake:
+    """Why a device's workflow is woken: the state that the ledger has, and whether nothing more is to be done."""
+
+    state: str
+    ended: bool = False
