@@ -19,6 +19,7 @@ from hanwave.duis.alerts import (
     QuarantinedRequest,
     ServiceResponseVersionMismatch,
 )
+from hanwave.duis.decoded import DecodedMessage
 from hanwave.duis.errors import DuisError, MalformedMessage, SignatureError
 from hanwave.duis.firmware_alerts import (
     ActivationResult,
@@ -37,7 +38,7 @@ from hanwave.duis.firmware_alerts import (
     TransferStatus,
 )
 from hanwave.duis.inventory import Device, DeviceStatus, DeviceType, Inventory, ListStatus, Region
-from hanwave.duis.messages import SCHEMA_VERSION, read, write
+from hanwave.duis.messages import SCHEMA_VERSION, Message, read, read_decoded, write
 from hanwave.duis.requests import (
     CANCEL,
     ActivateFirmware,
@@ -87,6 +88,7 @@ __all__ = [
     "DCCAlertMessage",
     "DCCAlertVersionMismatch",
     "DUISVersionMismatch",
+    "DecodedMessage",
     "Device",
     "DeviceAlertMessage",
     "DeviceRestored",
@@ -105,6 +107,7 @@ __all__ = [
     "Inventory",
     "ListStatus",
     "MalformedMessage",
+    "Message",
     "PPMIDAlert",
     "PPMIDFirmwareUpgradeAlert",
     "PowerOutageEvent",
@@ -134,6 +137,7 @@ __all__ = [
     "UpdatePPMIDFirmware",
     "UpdatePPMIDFirmwareWarning",
     "read",
+    "read_decoded",
     "read_signed",
     "sign",
     "write",

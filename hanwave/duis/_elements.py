@@ -108,16 +108,17 @@ class Item(Protocol):
 class Leaf:
     kind: Kind
     prefix: str
+    attributes: frozenset[str] = frozenset()
 
     def read(self, element: etree._Element) -> Any:
-        _check_attributes(element, frozenset())
+        _check_attributes(element, self.attributes)
         if len(element):
             raise MalformedMessage(f"{local_name(element)} holds elements, it should be {self.kind.should}")
         return read_text(self.kind, local_name(element), element.text or "")
 
-    def write(self, value: Any, local: str, out: Output) -> None:
+    def write(self, value: Any, local: str, out: Output, attributes: str = "") -> None:
         text = write_text(self.kind, local, value)
-        out.pieces.append(f"<{self.prefix}:{local}>{text}</{self.prefix}:{local}>")
+        out.pieces.append(f"<{self.prefix}:{local}{attributes}>{text}</{self.prefix}:{local}>")
 
 
 def read_text(kind: Kind, name: str, raw: str) -> Any:
@@ -136,6 +137,23 @@ def write_text(kind: Kind, name: str, value: Any) -> str:
     except (ValueError, HanwaveError) as error:
         held = "a value" if kind.private else repr(value)[:40]
         raise DuisError(f"{name} cannot hold {held}, it should be {kind.should}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """An element that is kept whole, whatever it holds."""
+
+    namespace: str
+
+    def read(self, element: etree._Element) -> Unrecognised:
+        """The element as it stands."""
+        return Unrecognised(local_name(element), _whole(element))
+
+    def write(self, value: Unrecognised, local: str, out: Output) -> None:
+        """Append it; it must be of that name."""
+        if value.name != local:
+            raise DuisError(f"a raw {value.name} has no place here; it should be {local}")
+        _write_raw(value, self.namespace, out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +184,8 @@ class Choice:
         if child is None:
             return None
         children.take(child.tag)
-        name = name_of(child, self._namespace)
-        node = self._nodes.get(name)
-        return Unrecognised(name, _whole(child)) if node is None else node.read(child)
+        content: Content = self._nodes.get(name_of(child, self._namespace), Raw(self._namespace))
+        return content.read(child)
 
     def write(self, value: Any, out: Output) -> None:
         """Append the element of the value's type."""

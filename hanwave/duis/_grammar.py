@@ -20,6 +20,7 @@ from hanwave.duis._elements import (
     Leaf,
     Node,
     Output,
+    Raw,
     local_name,
     read_text,
     write_text,
@@ -28,6 +29,8 @@ from hanwave.duis._kinds import Kind
 from hanwave.duis._parser import RA, SR
 from hanwave.duis.errors import DuisError, MalformedMessage
 from hanwave.errors import HanwaveError
+
+_IN_ATTRIBUTE = str.maketrans({'"': "&quot;", "\t": "&#x9;", "\n": "&#xA;"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,7 @@ class _Many:
     tag: str
     attribute: str
     content: Content
+    least: int
     most: int
 
     def read(self, children: Children, values: dict[str, Any]) -> None:
@@ -73,8 +77,8 @@ class _Many:
             self.content.write(one_of_them, self.local, out)
 
     def _check(self, count: int, error: type[DuisError]) -> None:
-        if not 1 <= count <= self.most:
-            raise error(f"there are {count} {self.local} elements, there should be 1 to {self.most}")
+        if not self.least <= count <= self.most:
+            raise error(f"there are {count} {self.local} elements, there should be {self.least} to {self.most}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,23 +126,42 @@ class _Group:
         out.pieces.append(f"</{self.prefix}:{self.local}>")
 
 
+class _Attributes:
+    """The XML attributes of a type, all optional."""
+
+    def __init__(self, declared: Mapping[str, tuple[str, Kind]]) -> None:
+        # Canonical XML has them in the order of their names.
+        self._declared = sorted((name, attribute, simple) for name, (attribute, simple) in declared.items())
+        self.names = frozenset(declared)
+
+    def read(self, element: etree._Element) -> dict[str, Any]:
+        return {
+            attribute: read_text(simple, name, raw)
+            for name, attribute, simple in self._declared
+            if (raw := element.get(name)) is not None
+        }
+
+    def write(self, value: Any) -> str:
+        return "".join(
+            f' {name}="{write_text(simple, name, held).translate(_IN_ATTRIBUTE)}"'
+            for name, attribute, simple in self._declared
+            if (held := getattr(value, attribute)) is not None
+        )
+
+
 class Sequence:
     """The content of a type's element, in the schema's order."""
 
     def __init__(self, items: tuple[Item, ...], attributes: Mapping[str, tuple[str, Kind]], prefix: str) -> None:
-        """Attributes: the XML attribute -> (the object's attribute, its type); all optional."""
+        """Attributes: the XML attribute -> (the object's attribute, its type)."""
         self._items = items
-        self._attributes = dict(sorted(attributes.items()))
-        self._allowed = frozenset(attributes)
+        self._attributes = _Attributes(attributes)
         self._prefix = prefix
 
     def read(self, kind: Callable[..., Any], element: etree._Element, ignored: frozenset[str] = frozenset()) -> Any:
         """An object of that type; ignored attributes are those that somebody else has read."""
-        children = Children(element, self._allowed | ignored)
-        values: dict[str, Any] = {}
-        for name, (attribute, simple) in self._attributes.items():
-            if (raw := element.get(name)) is not None:
-                values[attribute] = read_text(simple, name, raw)
+        children = Children(element, self._attributes.names | ignored)
+        values = self._attributes.read(element)
         for item in self._items:
             item.read(children, values)
         children.end()
@@ -149,7 +172,7 @@ class Sequence:
 
     def write(self, value: Any, local: str, out: Output) -> None:
         """Append the element."""
-        out.pieces.append(f"<{self._prefix}:{local}{self._written_attributes(value)}>")
+        out.pieces.append(f"<{self._prefix}:{local}{self._attributes.write(value)}>")
         self.write_content(value, out)
         out.pieces.append(f"</{self._prefix}:{local}>")
 
@@ -158,28 +181,23 @@ class Sequence:
         for item in self._items:
             item.write(value, out)
 
-    def _written_attributes(self, value: Any) -> str:
-        held = {name: (simple, getattr(value, attribute)) for name, (attribute, simple) in self._attributes.items()}
-        return "".join(
-            f' {name}="{write_text(simple, name, v)}"' for name, (simple, v) in held.items() if v is not None
-        )
-
 
 class Alone:
-    """The content of a type that is one simple value."""
+    """The content of a type that is one simple value, and perhaps attributes."""
 
-    def __init__(self, attribute: str, leaf: Leaf) -> None:
-        """The object's one attribute, and how its text is read."""
+    def __init__(self, attribute: str, kind: Kind, attributes: Mapping[str, tuple[str, Kind]], prefix: str) -> None:
+        """The object's attribute for the text, and its type; attributes as in Sequence."""
         self._attribute = attribute
-        self._leaf = leaf
+        self._attributes = _Attributes(attributes)
+        self._leaf = Leaf(kind, prefix, self._attributes.names)
 
     def read(self, kind: Callable[..., Any], element: etree._Element) -> Any:
         """An object of that type."""
-        return kind(**{self._attribute: self._leaf.read(element)})
+        return kind(**{self._attribute: self._leaf.read(element)}, **self._attributes.read(element))
 
     def write(self, value: Any, local: str, out: Output) -> None:
         """Append the element."""
-        self._leaf.write(getattr(value, self._attribute), local, out)
+        self._leaf.write(getattr(value, self._attribute), local, out, self._attributes.write(value))
 
 
 class Grammar:
@@ -206,9 +224,9 @@ class Grammar:
         """An element that may be there: the object's attribute has None as its default."""
         return _Element(local, self._tag(local), attribute, self._content(content), needed=False)
 
-    def many(self, local: str, attribute: str, content: Kind | Content | type[Any], most: int) -> Item:
-        """One element to `most`, as a tuple."""
-        return _Many(local, self._tag(local), attribute, self._content(content), most)
+    def many(self, local: str, attribute: str, content: Kind | Content | type[Any], least: int, most: int) -> Item:
+        """`least` to `most` elements, as a tuple."""
+        return _Many(local, self._tag(local), attribute, self._content(content), least, most)
 
     def group(self, local: str, *items: Item) -> Item:
         """An element around items that belong to the same object."""
@@ -226,9 +244,13 @@ class Grammar:
         """The content of a type."""
         return Sequence(items, attributes or {}, self._prefix)
 
-    def alone(self, attribute: str, simple: Kind) -> Alone:
-        """The content of a type that is one simple value."""
-        return Alone(attribute, Leaf(simple, self._prefix))
+    def alone(self, attribute: str, simple: Kind, attributes: Mapping[str, tuple[str, Kind]] | None = None) -> Alone:
+        """The content of a type that is one simple value, and perhaps attributes."""
+        return Alone(attribute, simple, attributes or {}, self._prefix)
+
+    def raw(self) -> Content:
+        """The content of an element that is kept whole."""
+        return Raw(self._namespace)
 
 
 duis = Grammar(SR, "sr")

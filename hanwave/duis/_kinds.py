@@ -107,15 +107,18 @@ def octets(most: int) -> Kind:
     )
 
 
-def _hex_bytes(raw: str) -> bytes:
-    value = bytes.fromhex(_matched(_HEX, raw))
+def _parse_hex(raw: str) -> bytes:
+    return bytes.fromhex(_matched(_HEX, raw))
+
+
+def _write_hex(value: bytes) -> str:
+    return value.hex().upper()
+
+
+def _hash(value: bytes) -> bytes:
     if len(value) != 32:
         raise ValueError
     return value
-
-
-def _write_hash(value: bytes) -> str:
-    return _hex_bytes(value.hex()).hex().upper()
 
 
 def _upper_hex(raw: str) -> str:
@@ -188,7 +191,12 @@ REQUEST_ID = Kind("originator:target:counter", lambda raw: RequestID.parse(raw.s
 TIME = Kind("a time as YYYY-MM-DDThh:mm:ss.ffZ", _parse_time, _write_time)
 DATE = Kind("a date as YYYY-MM-DD", lambda raw: date.fromisoformat(_matched(_DATE, raw)), date.isoformat)
 BOOLEAN = Kind("true or false", _parse_bool, _write_bool)
-HASH = Kind("a SHA-256 hash in 64 hexadecimal digits", _hex_bytes, _write_hash)
+HEX = Kind("octets in hexadecimal", _parse_hex, _write_hex)
+HASH = Kind(
+    "a SHA-256 hash in 64 hexadecimal digits",
+    lambda raw: _hash(_parse_hex(raw)),
+    lambda value: _write_hex(_hash(value)),
+)
 ALERT_CODE = Kind("an alert code in hexadecimal", _upper_hex, _upper_hex)
 FIRMWARE_VERSION = text(1, 8)
 UNSIGNED_INT = integer(0, 2**32 - 1)

@@ -122,4 +122,4 @@ class Inventory:
 
     devices: tuple[Device, ...]
 
-    XML: ClassVar[Sequence] = duis.sequence(duis.many("Device", "devices", Device, 17))
+    XML: ClassVar[Sequence] = duis.sequence(duis.many("Device", "devices", Device, 1, 17))

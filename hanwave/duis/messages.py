@@ -1,4 +1,4 @@
-"""Reading and writing whole messages, signatures aside: bytes <-> Request or Response.
+"""Reading and writing whole messages, signatures aside: bytes <-> Request, Response or DecodedMessage.
 
 write gives Canonical XML without insignificant white space (after an XML declaration), so what is digested is what is
 sent. read judges no signature: it is for tools and for storing.
@@ -9,7 +9,8 @@ import re
 from lxml import etree
 
 from hanwave.duis._elements import Output
-from hanwave.duis._parser import DS, MAX_MESSAGE_BYTES, SR, canonical, name_of, parse
+from hanwave.duis._parser import DS, MAX_MESSAGE_BYTES, RA, SR, canonical, name_of, parse
+from hanwave.duis.decoded import DecodedMessage
 from hanwave.duis.errors import DuisError, MalformedMessage
 from hanwave.duis.requests import Request
 from hanwave.duis.responses import Response
@@ -20,7 +21,14 @@ SCHEMA_VERSION = "5.4"
 SIGNATURE_TAG = f"{{{DS}}}Signature"
 DECLARATION = b'<?xml version="1.0" encoding="UTF-8"?>'
 
+Message = Request | Response | DecodedMessage
+
 _KINDS: dict[str, type[Request | Response]] = {"Request": Request, "Response": Response}
+_ROOTS: dict[type[Message], tuple[str, str, str]] = {
+    Request: ("Request", "sr", SR),
+    Response: ("Response", "sr", SR),
+    DecodedMessage: ("GBCSResponse", "ra", RA),
+}
 _VERSION = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3})?", re.ASCII)
 _ROOT_ATTRIBUTES = frozenset({"schemaVersion"})
 
@@ -42,6 +50,20 @@ def read_root(root: etree._Element) -> Request | Response:
         raise MalformedMessage(f"the message is a {etree.QName(root).localname}, not a Request or a Response")
     schema_version(root)
     message: Request | Response = kind.XML.read(kind, root, _ROOT_ATTRIBUTES)
+    return message
+
+
+def read_decoded(data: bytes, max_bytes: int = MAX_MESSAGE_BYTES) -> DecodedMessage:
+    """A message that DCC's Parse and Correlate software decoded (MMC); it is never signed. MalformedMessage."""
+    return read_decoded_root(parse(data, max_bytes))
+
+
+def read_decoded_root(root: etree._Element) -> DecodedMessage:
+    """The same of a parsed document."""
+    if name_of(root, RA) != "GBCSResponse":
+        raise MalformedMessage(f"the message is a {etree.QName(root).localname}, not a GBCSResponse")
+    schema_version(root)
+    message: DecodedMessage = DecodedMessage.XML.read(DecodedMessage, root, _ROOT_ATTRIBUTES)
     return message
 
 
@@ -73,20 +95,20 @@ def detach_signature(root: etree._Element) -> etree._Element | None:
     return signature
 
 
-def write(message: Request | Response, version: str = SCHEMA_VERSION) -> bytes:
+def write(message: Message, version: str = SCHEMA_VERSION) -> bytes:
     """The message as compact XML, unsigned; DuisError when a value is not one that the schema takes."""
     return DECLARATION + canonical_form(message, version)
 
 
-def canonical_form(message: Request | Response, version: str) -> bytes:
+def canonical_form(message: Message, version: str) -> bytes:
     """The message as Canonical XML 1.0: what write gives, and what a signature digests."""
     if not _VERSION.fullmatch(version):
         raise DuisError(f"the schema version {version[:20]!r} should be a number such as 5.4")
-    name = type(message).__name__
+    name, prefix, namespace = _ROOTS[type(message)]
     out = Output()
-    out.pieces.append(f'<sr:{name} xmlns:sr="{SR}" schemaVersion="{version}">')
+    out.pieces.append(f'<{prefix}:{name} xmlns:{prefix}="{namespace}" schemaVersion="{version}">')
     message.XML.write_content(message, out)
-    out.pieces.append(f"</sr:{name}>")
+    out.pieces.append(f"</{prefix}:{name}>")
     data = "".join(out.pieces).encode()
     # Raw pieces repeat namespaces that the root declares; Canonical XML does not.
     return canonical(parse(data, len(data))) if out.raw else data
