@@ -43,6 +43,7 @@ class Stack:
         """Name a stack; processes and settings (by dotted name) are what `start` adds to PostgreSQL and Temporal."""
         self.folder = open_folder(folder)
         self._order = Order(self.folder, tuple(processes), dict(settings or {}), port_base)
+        self._supervisor: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         self.start(tied=True)
@@ -124,7 +125,8 @@ class Stack:
     def wait_ended(self) -> None:
         """Wait until the supervisor ends; StackError when nobody told it to."""
         while (state := self.state()).is_running:
-            time.sleep(_POLL_SECONDS * 10)
+            time.sleep(_POLL_SECONDS)
+        self._reap()
         if state.supervisor is not None:
             raise StackError(f"the supervisor in {self.folder} was killed: `hanwave up` goes on from there")
 
@@ -150,9 +152,13 @@ class Stack:
             state.write(self.folder)
         finally:
             os.close(held)
-        if hasattr(self, "_supervisor"):
-            self._supervisor.wait()
+        self._reap()
         return ended
+
+    def _reap(self) -> None:
+        if self._supervisor is not None:
+            self._supervisor.wait()
+            self._supervisor = None
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> Identity:
         """Send a process a signal; after SIGKILL it is gone when this returns. Who it was."""
