@@ -1,0 +1,231 @@
+"""A wave as its workflow drives it: what fell due, whose turn it is, and whether it is over.
+
+Guarantees: deadlines are rows, not timers, so a sweep after any outage finds them all; no more devices are given their
+turn than the exposure cap has room for, so nobody is woken to be told *not now*; a sweep that is repeated picks nobody
+twice.
+"""
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, text
+
+from hanwave.ledger import campaigns, stops
+from hanwave.ledger.permit import exposed
+from hanwave.ledger.standing import Fact, Folded, lock, record, refold, standings
+from hanwave.rollout.decide import Decision, Outcome, Step
+from hanwave.rollout.events import Event, Kind, Leg
+from hanwave.rollout.gate import Judgement, judge
+
+PICK_AGAIN = timedelta(minutes=5)
+"""A device that was given its turn and made nothing of it (its signal was lost) is given it again after this long."""
+_MOST = 2000  # rows a sweep: at some 50 us a fold, a tenth of a second under locks
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What a sweep found and did; the wave's workflow acts on it."""
+
+    distribute: int = 0
+    """Devices that wait for a distribution request."""
+    wake: list[str] = field(default_factory=list)
+    """EUI-64s whose turn has come: their workflows are to be woken."""
+    read: list[int] = field(default_factory=list)
+    """Updates whose version is to be read, at the end of their soak."""
+    finished: list[str] = field(default_factory=list)
+    """EUI-64s whose updates this sweep ended: their workflows are to be told."""
+    open: int = 0
+    next_due: datetime | None = None
+    stopped: str | None = None
+    funnel: dict[str, int] = field(default_factory=dict)
+
+
+def sweep(connection: Connection, campaign: str, wave: int, now: datetime, since: timedelta) -> Sweep:
+    """Do what fell due in the ledger, and say what is due in the world; since: how long ago the last sweep was."""
+    ended = _pass_time(connection, campaign, wave, now)
+    stop = stops.blocking(connection, campaigns.frame(connection, campaign).user_id, campaign, wave, Leg.ACTIVATE)
+    return Sweep(
+        distribute=_waiting(connection, campaign, wave, now),
+        wake=[] if stop else _pick(connection, campaign, wave, now, since),
+        read=_reads(connection, campaign, wave, now),
+        finished=ended,
+        open=_open(connection, campaign, wave),
+        next_due=_next_due(connection, campaign, wave, now),
+        stopped=str(stop) if stop else None,
+        funnel=campaigns.funnel(connection, campaign, wave),
+    )
+
+
+def _pass_time(connection: Connection, campaign: str, wave: int, now: datetime) -> list[str]:
+    """Let time act: waits that are over, deadlines passed, soaks ended, allowances spent. The EUI-64s that ended."""
+    rows = connection.execute(
+        text(
+            "SELECT id FROM campaign_device WHERE campaign = :campaign AND wave = :wave AND due_at <= :now"
+            " AND step IN ('wait', 'overdue', 'settle', 'close') ORDER BY id LIMIT :most"
+        ),
+        {"campaign": campaign, "wave": wave, "now": now, "most": _MOST},
+    )
+    ids = list(rows.scalars())
+    lock(connection, ids)
+    due = standings(connection, ids, now)
+    record(connection, [fact for f in due for fact in _by_time(f, now)], now)
+    refold(connection, [f.update_id for f in due if not _by_time(f, now)], now)
+    return [f.eui for f in due if f.decision.step in (Step.SETTLE, Step.CLOSE)]
+
+
+def _by_time(device: Folded, now: datetime) -> list[Fact]:
+    decision = device.decision
+    if decision.step is Step.OVERDUE and decision.leg:
+        attempt = device.standing.attempt(decision.leg)
+        return [Fact(device.update_id, Event(Kind.OVERDUE, now, decision.leg, device.hop, attempt))]
+    if decision.step is Step.SETTLE:
+        return [Fact(device.update_id, Event(Kind.SETTLED, now, hop=device.hop))]
+    if decision.step is Step.CLOSE:
+        return [closing(device, decision, now)]
+    return []
+
+
+def closing(device: Folded, decision: Decision, now: datetime) -> Fact:
+    """The fact that ends an update; the version field is free to carry nothing, the reason goes with the row."""
+    return Fact(device.update_id, Event(Kind.CLOSED, now, hop=device.hop, detail=decision.outcome or Outcome.FAILED))
+
+
+def _pick(connection: Connection, campaign: str, wave: int, now: datetime, since: timedelta) -> list[str]:
+    """Give their turn to as many due devices as cap and pace allow, oldest first; their slots are reserved from now."""
+    policy = campaigns.frame(connection, campaign).policy
+    picked = connection.execute(
+        text(
+            "SELECT count(*) FROM campaign_device WHERE campaign = :campaign AND wave = :wave"
+            " AND step = 'activate' AND picked_at > :since"
+        ),
+        {"campaign": campaign, "wave": wave, "since": now - PICK_AGAIN},
+    ).scalar_one()
+    paced = math.ceil(policy.pace * min(since, PICK_AGAIN).total_seconds())
+    room = min(paced, policy.exposure_cap - exposed(connection, campaign, wave) - picked)
+    rows = connection.execute(
+        text(
+            """
+            UPDATE campaign_device SET picked_at = :now WHERE id IN (
+                SELECT id FROM campaign_device WHERE campaign = :campaign AND wave = :wave AND due_at <= :now
+                AND (picked_at IS NULL OR picked_at <= :since)
+                AND (step = 'activate' OR (step = 'read' AND state = 'unknown'))
+                ORDER BY due_at, id LIMIT :room FOR UPDATE SKIP LOCKED)
+            RETURNING eui
+            """
+        ),
+        {"campaign": campaign, "wave": wave, "now": now, "since": now - PICK_AGAIN, "room": max(0, min(room, _MOST))},
+    )
+    return sorted(rows.scalars())
+
+
+def _reads(connection: Connection, campaign: str, wave: int, now: datetime) -> list[int]:
+    rows = connection.execute(
+        text(
+            "SELECT id FROM campaign_device WHERE campaign = :campaign AND wave = :wave AND due_at <= :now"
+            " AND step = 'read' AND state <> 'unknown' ORDER BY due_at, id LIMIT 200"
+        ),
+        {"campaign": campaign, "wave": wave, "now": now},
+    )
+    return list(rows.scalars())
+
+
+def _waiting(connection: Connection, campaign: str, wave: int, now: datetime) -> int:
+    return int(
+        connection.execute(
+            text(
+                "SELECT count(*) FROM campaign_device WHERE campaign = :campaign AND wave = :wave"
+                " AND due_at <= :now AND step = 'distribute'"
+            ),
+            {"campaign": campaign, "wave": wave, "now": now},
+        ).scalar_one()
+    )
+
+
+def next_batch(connection: Connection, campaign: str, wave: int, now: datetime) -> list[int]:
+    """Updates for the next distribution request, at most the policy's batch; the permit decides which it grants."""
+    rows = connection.execute(
+        text(
+            "SELECT id FROM campaign_device WHERE campaign = :campaign AND wave = :wave AND due_at <= :now"
+            " AND step = 'distribute' ORDER BY due_at, id LIMIT :most"
+        ),
+        {
+            "campaign": campaign,
+            "wave": wave,
+            "now": now,
+            "most": campaigns.frame(connection, campaign).policy.batch,
+        },
+    )
+    return list(rows.scalars())
+
+
+def defer(connection: Connection, refused: dict[int, str], until: datetime) -> None:
+    """Ask again for these only at that time: the permit's *not now*, and its reason."""
+    connection.execute(
+        text(
+            "UPDATE campaign_device d SET due_at = :until, reason = f.reason, picked_at = NULL"
+            " FROM unnest(CAST(:ids AS bigint[]), CAST(:reasons AS text[])) AS f(id, reason)"
+            " WHERE d.id = f.id AND d.step IN ('distribute', 'activate', 'read')"
+        ),
+        {"ids": list(refused), "reasons": list(refused.values()), "until": until},
+    )
+
+
+def _open(connection: Connection, campaign: str, wave: int) -> int:
+    return int(
+        connection.execute(
+            text(
+                "SELECT count(*) FROM campaign_device WHERE campaign = :campaign AND wave = :wave"
+                " AND state NOT IN ('settled', 'closed')"
+            ),
+            {"campaign": campaign, "wave": wave},
+        ).scalar_one()
+    )
+
+
+def _next_due(connection: Connection, campaign: str, wave: int, now: datetime) -> datetime | None:
+    found: datetime | None = connection.execute(
+        text("SELECT min(due_at) FROM campaign_device WHERE campaign = :campaign AND wave = :wave AND due_at > :now"),
+        {"campaign": campaign, "wave": wave, "now": now},
+    ).scalar_one()
+    return found
+
+
+def open_wave(connection: Connection, campaign: str, wave: int, now: datetime) -> None:
+    """Record that a wave began; again, nothing."""
+    connection.execute(
+        text("UPDATE wave SET opened_at = coalesce(opened_at, :now) WHERE campaign = :campaign AND number = :wave"),
+        {"campaign": campaign, "wave": wave, "now": now},
+    )
+    connection.execute(
+        text("UPDATE campaign SET status = 'running' WHERE name = :name AND status = 'planned'"), {"name": campaign}
+    )
+
+
+def close_wave(connection: Connection, campaign: str, wave: int, now: datetime) -> Judgement:
+    """Judge a wave and keep the verdict with its inputs. The first verdict of a closed wave stands."""
+    counts = campaigns.counts(connection, campaign, wave)
+    judgement = judge(counts, campaigns.frame(connection, campaign).policy.gate)
+    connection.execute(
+        text(
+            "UPDATE wave SET closed_at = :now, verdict = :verdict, judged = CAST(:judged AS jsonb)"
+            " WHERE campaign = :campaign AND number = :wave AND closed_at IS NULL"
+        ),
+        {
+            "campaign": campaign,
+            "wave": wave,
+            "now": now,
+            "verdict": judgement.verdict,
+            "judged": json.dumps({"counts": asdict(counts), "reason": judgement.reason}),
+        },
+    )
+    return judgement
+
+
+def mark_started(connection: Connection, campaign: str, euis: list[str]) -> None:
+    """Record that those devices' workflows were started."""
+    connection.execute(
+        text("UPDATE campaign_device SET started = true WHERE campaign = :campaign AND eui = ANY(:euis)"),
+        {"campaign": campaign, "euis": euis},
+    )

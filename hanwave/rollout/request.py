@@ -1,0 +1,97 @@
+"""What a person or a supplier's software asks for when it starts a campaign: short, forgiving, and strict in what it means.
+
+The JSON Schema of CampaignRequest is the published input of the FirmwareCampaign workflow.
+"""
+
+import json
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+
+from hanwave.errors import HanwaveError
+from hanwave.rollout.policy import Policy
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
+
+
+class RequestError(HanwaveError):
+    """An input cannot be understood; the sentence names the field and shows what it should hold."""
+
+
+def _many(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_many)]
+
+
+class Cohort(BaseModel):
+    """Which devices of the release's type: those that match every filter that is given."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    models: Names = ()
+    regions: Names = ()
+    hubs: Names = ()
+    firmware_versions: Names = ()
+    devices: Names = ()
+    """EUI-64s: only these."""
+
+
+class CampaignRequest(BaseModel):
+    """A campaign to be planned and run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    release: str
+    cohort: Cohort = Cohort()
+    policy: Policy = Policy()
+    seed: str = ""
+    """Decides which device is in which wave; the campaign's name where it is not given."""
+    author: str = "claimed:unknown"
+    user_id: str | None = None
+    """The User ID that sends; the installation's own where it is not given."""
+    fallbacks: Names = ()
+    """Releases to go back to, the first that a device's model takes; the release's own where none is given."""
+    approvals: int = Field(default=0, ge=0, le=5)
+    """How many people, other than the author, must approve the plan's digest before the first wave."""
+    rollback_of: str | None = None
+    """The campaign that this one undoes; a rollback may downgrade, and takes its devices over."""
+
+
+EXAMPLE = '{"release": "acme-e470-0200", "cohort": {"regions": ["South"]}, "author": "ann"}'
+
+
+def check_name(name: str) -> str:
+    """A campaign's name as its ids and paths can hold it; RequestError otherwise."""
+    if not _NAME.fullmatch(name):
+        raise RequestError(
+            f"the campaign name {name[:70]!r} should be of a-z, 0-9, '.', '_', '-' and at most 63 long, as in"
+            " campaign/spring-e470"
+        )
+    return name
+
+
+def parse_request(raw: Any) -> CampaignRequest:
+    """Read a campaign request from JSON text or the object; RequestError with one sentence."""
+    if isinstance(raw, CampaignRequest):
+        return raw
+    return parse(TypeAdapter(CampaignRequest), raw, EXAMPLE)
+
+
+def parse(adapter: TypeAdapter[Any], raw: Any, example: str) -> Any:
+    """Read an input with an adapter; its first mistake as one sentence that shows a right one."""
+    if isinstance(raw, str):
+        try:
+            raw = json.loads(raw)
+        except ValueError as error:
+            raise RequestError(f"the input is not JSON; a right one is {example}") from error
+    if raw is None:
+        raise RequestError(f"the input is missing; a right one is {example}")
+    try:
+        return adapter.validate_python(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the input"
+        raise RequestError(f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}; a right one is {example}") from error
