@@ -100,7 +100,7 @@ def read_activate(content: bytes, header: Header) -> ActivateFirmware:
 def write_activate(body: ActivateFirmware, header: Header) -> bytes:
     """The CS06 command, immediate, future-dated or cancelling; GbcsError where the grammar does not allow it."""
     _check_counter(body.counter, header)
-    return _encode(_Command(hash=check_hash(body.image_hash), counter=body.counter, at=_write_time(body.at)))
+    return asn1.encode_der(_Command(hash=check_hash(body.image_hash), counter=body.counter, at=_write_time(body.at)))
 
 
 def read_activated(content: bytes, _: Header) -> CommandAccepted | ExecutionOutcome:
@@ -110,7 +110,7 @@ def read_activated(content: bytes, _: Header) -> CommandAccepted | ExecutionOutc
 
 def write_activated(body: CommandAccepted | ExecutionOutcome, _: Header) -> bytes:
     """The CS06 response."""
-    return _NULL if isinstance(body, CommandAccepted) else _encode(_wire_outcome(body))
+    return _NULL if isinstance(body, CommandAccepted) else asn1.encode_der(_wire_outcome(body))
 
 
 def read_future_dated(content: bytes, _: Header) -> FutureDatedOutcome:
@@ -123,7 +123,7 @@ def read_future_dated(content: bytes, _: Header) -> FutureDatedOutcome:
 def write_future_dated(body: FutureDatedOutcome, _: Header) -> bytes:
     """The CS06 alert, 8F66 or 8F67."""
     at, outcome = asn1.GeneralizedTime(as_utc(body.at)), _wire_outcome(body.outcome)
-    return _encode(
+    return asn1.encode_der(
         _FutureDated(
             alert=_in_alert(body.alert_code), at=at, counter=check_activation_counter(body.counter), outcome=outcome
         )
@@ -143,7 +143,7 @@ def write_transfer(body: FirmwareTransfer, _: Header) -> bytes:
     """The CCS08 alert."""
     at, version = asn1.GeneralizedTime(as_utc(body.at)), octets_of_version(body.firmware_version)
     alert, code = _in_alert(body.alert_code), _code(body.code)
-    return _encode(_Transfer(alert=alert, at=at, device=body.device.octets, version=version, code=code))
+    return asn1.encode_der(_Transfer(alert=alert, at=at, device=body.device.octets, version=version, code=code))
 
 
 def read_ppmid(content: bytes, _: Header) -> PpmidActivation:
@@ -156,7 +156,7 @@ def read_ppmid(content: bytes, _: Header) -> PpmidActivation:
 def write_ppmid(body: PpmidActivation, _: Header) -> bytes:
     """The CS09 alert."""
     at, version = asn1.GeneralizedTime(as_utc(body.at)), octets_of_version(body.firmware_version)
-    return _encode(_Ppmid(alert=_in_alert(body.alert_code), at=at, version=version, code=_code(body.code)))
+    return asn1.encode_der(_Ppmid(alert=_in_alert(body.alert_code), at=at, version=version, code=_code(body.code)))
 
 
 def read_version_command(content: bytes, _: Header) -> ReadFirmwareVersion:
@@ -181,7 +181,7 @@ def write_version(body: FirmwareVersion, _: Header) -> bytes:
     """The CS08 response."""
     if body.firmware_version is None:
         raise GbcsError("a CS08 response always holds a firmware version: 00000000 when the read failed")
-    return _encode(_ReadVersion(version=octets_of_version(body.firmware_version), code=_code(body.status)))
+    return asn1.encode_der(_ReadVersion(version=octets_of_version(body.firmware_version), code=_code(body.status)))
 
 
 def _decode(kind: type[_T], content: bytes, what: str) -> _T:
@@ -189,13 +189,6 @@ def _decode(kind: type[_T], content: bytes, what: str) -> _T:
         return asn1.decode_der(kind, content)
     except ValueError as error:
         raise GbcsError(f"the payload of {what} is not the DER that it should be: {error}") from error
-
-
-def _encode(wire: object) -> bytes:
-    try:
-        return asn1.encode_der(wire)
-    except ValueError as error:
-        raise GbcsError(f"the payload cannot be written in DER: {error}") from error
 
 
 def _check_counter(counter: int, header: Header) -> None:

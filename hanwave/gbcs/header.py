@@ -9,9 +9,11 @@ from enum import IntEnum
 
 from hanwave.gbcs.clock import decode_date_time
 from hanwave.gbcs.octets import Cursor, GbcsError, with_length
+from hanwave.gbcs.values import within
 from hanwave.identifiers import EUI64, MAX_COUNTER
 
 _DATE_TIME_LENGTH = 12
+_COUNTER_LENGTH = 8
 
 
 class CRA(IntEnum):
@@ -77,8 +79,7 @@ class Header:
     def __post_init__(self) -> None:
         """Refuse what has no form on the wire."""
         _check_counter(self.counter, "the originator counter")
-        if not 0 <= self.code <= 0xFFFF:
-            raise GbcsError(f"a message code is from 0000 to FFFF, this is {self.code:X}")
+        within(self.code, 0xFFFF, "a message code")
         if self.date_time is not None and len(self.date_time) != _DATE_TIME_LENGTH:
             raise GbcsError(f"the date-time of a grouping header has 12 octets or none, this has {len(self.date_time)}")
 
@@ -117,11 +118,13 @@ def read_header(cursor: Cursor) -> Header:
 
 
 def _check_counter(counter: int | None, field: str) -> None:
-    if counter is not None and not 0 <= counter <= MAX_COUNTER:
-        raise GbcsError(f"{field} is from 0 to {MAX_COUNTER}, this is {counter}")
+    if counter is not None:
+        within(counter, MAX_COUNTER, field)
 
 
 def _check_certificate(certificate: bytes) -> None:
+    if len(certificate) == _COUNTER_LENGTH:
+        raise GbcsError("the supplementary certificate has 8 octets, so it would read as a counter")
     cursor = Cursor(certificate, "the supplementary certificate")
     cursor.expect(b"\x30", "the tag")
     cursor.variable("the certificate")
@@ -145,7 +148,7 @@ def _read_other(octets: bytes) -> tuple[int, Supplementary | None]:
     counter = cursor.number(8, "the supplementary remote party counter")
     if not cursor.left:
         return code, Supplementary(party, counter)
-    if cursor.left == 8:
+    if cursor.left == _COUNTER_LENGTH:
         return code, Supplementary(party, counter, cursor.number(8, "the supplementary originator counter"))
     return code, Supplementary(party, counter, certificate=cursor.take(cursor.left, "the certificate"))
 

@@ -31,7 +31,7 @@ class Cursor:
         end = self._at + count
         if end > len(self._data):
             raise GbcsError(
-                f"{self._what} ends inside {field}: it should have {count} octets from octet {self._at}, {self.left} are left"
+                f"{self._what} ends inside {field}: octets due at octet {self._at}: {count}, left: {self.left}"
             )
         taken = self._data[self._at : end]
         self._at = end
