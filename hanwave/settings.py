@@ -5,6 +5,7 @@ The file is the one that HANWAVE_CONFIG names; else hanwave.toml here; else the 
 to .hanwave here. Keys and passwords are never in an error or a repr: keys are named by their path, DSNs are hidden.
 """
 
+import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, HttpUrl, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, HttpUrl, PlainSerializer, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 from pydantic_settings import SettingsError as SourceError
@@ -60,7 +61,7 @@ def _parsed(value: object) -> object:
         raise ValueError(str(error)) from error
 
 
-Eui = Annotated[EUI64, BeforeValidator(_parsed)]
+Eui = Annotated[EUI64, BeforeValidator(_parsed), PlainSerializer(str)]
 
 
 class _Section(BaseModel):
@@ -204,7 +205,7 @@ def needed(section: _T | None, name: str) -> _T:
     if section is None:
         path = config_file()
         where = f"in {path}" if path else "in hanwave.toml"
-        raise SettingsError(f"the setting {name} is missing: set {_variable(name)}..., or [{name}] {where}")
+        raise SettingsError(f"the setting {name} is missing: set {_variable(name)}__..., or [{name}] {where}")
     return section
 
 
@@ -276,5 +277,5 @@ def _value(value: Any) -> str:
         return "[" + ", ".join(map(_value, value)) + "]"
     if isinstance(value, bool | int):
         return str(value).lower()
-    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
+    # JSON's strings are TOML's, but for one character that only TOML wants escaped.
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
