@@ -6,7 +6,7 @@ from importlib.metadata import entry_points
 
 import typer
 
-from hanwave.cli import cpl, gbcs, image
+from hanwave.cli import cpl, duis, gbcs, image
 from hanwave.errors import HanwaveError
 
 app = typer.Typer(
@@ -15,6 +15,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(duis.app, name="duis")
 app.add_typer(gbcs.app, name="gbcs")
 app.add_typer(image.app, name="image")
 app.add_typer(cpl.app, name="cpl")

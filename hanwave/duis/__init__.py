@@ -21,6 +21,7 @@ from hanwave.duis.alerts import (
 )
 from hanwave.duis.decoded import DecodedMessage
 from hanwave.duis.errors import DuisError, MalformedMessage, SignatureError
+from hanwave.duis.examine import Envelope, examine
 from hanwave.duis.firmware_alerts import (
     ActivationResult,
     CommsHubAlert,
@@ -97,6 +98,7 @@ __all__ = [
     "DeviceSuspended",
     "DeviceType",
     "DuisError",
+    "Envelope",
     "FirmwareDistributionFailure",
     "FirmwareTransferAlert",
     "FirmwareUpgradeRequested",
@@ -136,6 +138,7 @@ __all__ = [
     "UpdateFirmwareWarning",
     "UpdatePPMIDFirmware",
     "UpdatePPMIDFirmwareWarning",
+    "examine",
     "read",
     "read_decoded",
     "read_signed",
