@@ -156,7 +156,7 @@ def _create_wave(connection: Connection, campaign: str, number: int, euis: tuple
     connection.execute(
         text(
             "INSERT INTO campaign_device (campaign, wave, eui, device_type, hop, state, step, due_at, reason, started,"
-            " changed_at) SELECT :campaign, :wave, d.eui, d.device_type, 1, 'planned', 'distribute', :now, '', false, :now"
+            " told, changed_at) SELECT :campaign, :wave, d.eui, d.device_type, 1, 'planned', 'distribute', :now, '', false, false, :now"
             " FROM device d WHERE d.eui = ANY(:euis)"
         ),
         values,

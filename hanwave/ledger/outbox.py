@@ -81,6 +81,23 @@ def open_requests(connection: Connection, update_id: int) -> list[int]:
     return list(rows.scalars())
 
 
+TRIES = 3
+"""How often the same bytes are POSTed before silence is left to the deadline."""
+
+
+def undelivered(connection: Connection, campaign: str, wave: int, leg: Leg, now: datetime) -> list[int]:
+    """Requests of a wave's leg that must be POSTed (again): never sent, or sent without an answer, oldest first."""
+    rows = connection.execute(
+        text(
+            "SELECT id FROM outbox WHERE campaign = :campaign AND wave = :wave AND leg = :leg AND ("
+            " state IN ('granted', 'ready') OR (state = 'sending' AND sending_at < :since)"
+            " OR (state = 'ambiguous' AND sends < :tries AND answered_at < :since)) ORDER BY id LIMIT 100"
+        ),
+        {"campaign": campaign, "wave": wave, "leg": leg, "since": now - stops.POST_BOUND, "tries": TRIES},
+    )
+    return list(rows.scalars())
+
+
 def make_ready(connection: Connection, outbox_id: int, body: bytes) -> None:
     """Keep the bytes that will be sent. A body that is already kept stays: every POST sends the same bytes."""
     done = connection.execute(

@@ -182,6 +182,8 @@ class CampaignDevice(SQLModel, table=True):
     """When its wave last gave it its turn; its slot under the cap is reserved from then on."""
     started: bool = False
     """Whether its workflow was started."""
+    told: bool = False
+    """Whether its workflow was told that the update has ended."""
     changed_at: datetime = _time()
 
     __table_args__ = (

@@ -34,32 +34,41 @@ class Sweep:
     """EUI-64s whose turn has come: their workflows are to be woken."""
     read: list[int] = field(default_factory=list)
     """Updates whose version is to be read, at the end of their soak."""
-    finished: list[str] = field(default_factory=list)
-    """EUI-64s whose updates this sweep ended: their workflows are to be told."""
+    start: list[str] = field(default_factory=list)
+    """EUI-64s in an update whose workflows were not started yet."""
+    ended: list[str] = field(default_factory=list)
+    """EUI-64s whose updates have ended and whose workflows were not told yet."""
     open: int = 0
+    in_flight: int = 0
+    """Open ones for which something is awaited: all but those that only wait for a request of ours."""
     next_due: datetime | None = None
     stopped: str | None = None
+    """What stops the wave, in a sentence; final where it is no pause."""
+    final: bool = False
     funnel: dict[str, int] = field(default_factory=dict)
 
 
 def sweep(connection: Connection, campaign: str, wave: int, now: datetime, since: timedelta) -> Sweep:
     """Do what fell due in the ledger, and say what is due in the world; since: how long ago the last sweep was."""
-    ended = _pass_time(connection, campaign, wave, now)
+    _pass_time(connection, campaign, wave, now)
     stop = stops.blocking(connection, campaigns.frame(connection, campaign).user_id, campaign, wave, Leg.ACTIVATE)
     return Sweep(
         distribute=_waiting(connection, campaign, wave, now),
         wake=[] if stop else _pick(connection, campaign, wave, now, since),
         read=_reads(connection, campaign, wave, now),
-        finished=ended,
-        open=_open(connection, campaign, wave),
+        start=_euis(connection, campaign, wave, "NOT started AND state NOT IN ('planned', 'settled', 'closed')"),
+        ended=_euis(connection, campaign, wave, "started AND NOT told AND state IN ('settled', 'closed')"),
+        open=_count(connection, campaign, wave, "true"),
+        in_flight=_count(connection, campaign, wave, "step NOT IN ('distribute', 'activate')"),
         next_due=_next_due(connection, campaign, wave, now),
         stopped=str(stop) if stop else None,
+        final=stop is not None and stop.kind != "pause",
         funnel=campaigns.funnel(connection, campaign, wave),
     )
 
 
-def _pass_time(connection: Connection, campaign: str, wave: int, now: datetime) -> list[str]:
-    """Let time act: waits that are over, deadlines passed, soaks ended, allowances spent. The EUI-64s that ended."""
+def _pass_time(connection: Connection, campaign: str, wave: int, now: datetime) -> None:
+    """Let time act: waits that are over, deadlines passed, soaks ended, allowances spent."""
     rows = connection.execute(
         text(
             "SELECT id FROM campaign_device WHERE campaign = :campaign AND wave = :wave AND due_at <= :now"
@@ -72,7 +81,6 @@ def _pass_time(connection: Connection, campaign: str, wave: int, now: datetime) 
     due = standings(connection, ids, now)
     record(connection, [fact for f in due for fact in _by_time(f, now)], now)
     refold(connection, [f.update_id for f in due if not _by_time(f, now)], now)
-    return [f.eui for f in due if f.decision.step in (Step.SETTLE, Step.CLOSE)]
 
 
 def _by_time(device: Folded, now: datetime) -> list[Fact]:
@@ -172,16 +180,20 @@ def defer(connection: Connection, refused: dict[int, str], until: datetime) -> N
     )
 
 
-def _open(connection: Connection, campaign: str, wave: int) -> int:
-    return int(
-        connection.execute(
-            text(
-                "SELECT count(*) FROM campaign_device WHERE campaign = :campaign AND wave = :wave"
-                " AND state NOT IN ('settled', 'closed')"
-            ),
-            {"campaign": campaign, "wave": wave},
-        ).scalar_one()
+def _count(connection: Connection, campaign: str, wave: int, which: str) -> int:
+    statement = text(
+        "SELECT count(*) FROM campaign_device WHERE campaign = :campaign AND wave = :wave"
+        f" AND state NOT IN ('settled', 'closed') AND {which}"
     )
+    return int(connection.execute(statement, {"campaign": campaign, "wave": wave}).scalar_one())
+
+
+def _euis(connection: Connection, campaign: str, wave: int, which: str) -> list[str]:
+    statement = text(
+        "SELECT eui FROM campaign_device WHERE campaign = :campaign AND wave = :wave"
+        f" AND {which} ORDER BY id LIMIT :most"
+    )
+    return list(connection.execute(statement, {"campaign": campaign, "wave": wave, "most": _MOST}).scalars())
 
 
 def _next_due(connection: Connection, campaign: str, wave: int, now: datetime) -> datetime | None:
@@ -225,7 +237,23 @@ def close_wave(connection: Connection, campaign: str, wave: int, now: datetime) 
 
 def mark_started(connection: Connection, campaign: str, euis: list[str]) -> None:
     """Record that those devices' workflows were started."""
-    connection.execute(
-        text("UPDATE campaign_device SET started = true WHERE campaign = :campaign AND eui = ANY(:euis)"),
+    _mark(connection, "started", campaign, euis)
+
+
+def mark_told(connection: Connection, campaign: str, euis: list[str]) -> None:
+    """Record that those devices' workflows know that their updates have ended."""
+    _mark(connection, "told", campaign, euis)
+
+
+def _mark(connection: Connection, column: str, campaign: str, euis: list[str]) -> None:
+    statement = text(f"UPDATE campaign_device SET {column} = true WHERE campaign = :campaign AND eui = ANY(:euis)")
+    connection.execute(statement, {"campaign": campaign, "euis": euis})
+
+
+def start_facts(connection: Connection, campaign: str, euis: list[str]) -> list[tuple[str, int, datetime | None]]:
+    """What starting each device's workflow needs: EUI-64, update id, and when its wait ends."""
+    rows = connection.execute(
+        text("SELECT eui, id, due_at FROM campaign_device WHERE campaign = :campaign AND eui = ANY(:euis) ORDER BY id"),
         {"campaign": campaign, "euis": euis},
     )
+    return [(row.eui, row.id, row.due_at) for row in rows]

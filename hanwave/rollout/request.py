@@ -77,7 +77,8 @@ def parse_request(raw: Any) -> CampaignRequest:
     """Read a campaign request from JSON text or the object; RequestError with one sentence."""
     if isinstance(raw, CampaignRequest):
         return raw
-    return parse(TypeAdapter(CampaignRequest), raw, EXAMPLE)
+    request: CampaignRequest = parse(TypeAdapter(CampaignRequest), raw, EXAMPLE)
+    return request
 
 
 def parse(adapter: TypeAdapter[Any], raw: Any, example: str) -> Any:
