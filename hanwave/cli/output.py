@@ -29,7 +29,8 @@ def emit(facts: Mapping[str, Any], *, as_json: bool) -> None:
     table.add_column(overflow="fold")
     for name, value in _lines(facts, ""):
         table.add_row(Text(name), Text(value))
-    Console(soft_wrap=not sys.stdout.isatty()).print(table)
+    # Nobody pipes a table to have its hashes broken at 80 columns.
+    Console(width=None if sys.stdout.isatty() else 100_000).print(table)
 
 
 def _lines(facts: Mapping[str, Any], indent: str) -> list[tuple[str, str]]:
