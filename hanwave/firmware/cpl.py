@@ -26,7 +26,7 @@ from hanwave.firmware.terms import (
 )
 
 MAX_ROWS = 200_000
-"""Entries and refusals held at most: about 100 MB. The CPL has some thousands of rows."""
+"""Entries and refusals held at most: 100 MB, and 170 MB while clashes are sought. The CPL has some thousands."""
 
 MAX_LINE = 65_536
 """Octets of a line, and so of a cell; a row of the CPL has some hundreds."""

@@ -183,6 +183,8 @@ def test_fields_that_a_file_lacks_are_left_out_of_the_map():
         ("Current: Active", "Current: Alive", "values.status.Current: Input should be 'Active'"),
         ("status: Status", "status: Device Type", "the column 'Device Type' is named for two fields"),
         ("status: Status", "status: 7", r"columns\.status\.str: Input should be a valid string"),
+        ("status: Status", "status: State\n  status: Status", "'status' stands twice in one place"),
+        ('hex_prefix: ""', "hex_prefix: &a x\ndelimiter2: *a", "refers to another part of itself"),
         ("columns:", "columns: [", "the column map is not YAML"),
         ("columns:", "columnz:", "the column map: columns: Field required"),
     ],

@@ -1,0 +1,51 @@
+"""Holds a release against the CPL: each model that it is for is listed, Active, with the release's own hash."""
+
+from collections.abc import Iterable
+
+from hanwave.firmware.cpl import CplEntry
+from hanwave.firmware.errors import ReleaseError
+from hanwave.firmware.release import Release
+from hanwave.firmware.terms import CplStatus
+
+
+def check_listed(release: Release, entries: Iterable[CplEntry]) -> tuple[CplEntry, ...]:
+    """The release's own entries, at least one a model: its firmware version on hardware within its range.
+
+    ReleaseError for a model that has none, or an entry whose device type, hash or status is not what it should be.
+    """
+    found = tuple(entry for entry in entries if _concerns(entry, release))
+    for model in release.models:
+        if all(entry.model != model for entry in found):
+            raise ReleaseError(
+                f"release {release.name}: the CPL lists no firmware {release.firmware_version} of model {model}"
+                f" on hardware {release.hardware}"
+            )
+    for entry in found:
+        _check(entry, release)
+    return found
+
+
+def _concerns(entry: CplEntry, release: Release) -> bool:
+    return (
+        entry.model in release.models
+        and entry.hardware in release.hardware
+        and entry.firmware_version == release.firmware_version
+    )
+
+
+def _check(entry: CplEntry, release: Release) -> None:
+    facts = (
+        ("device type", entry.device_type, release.device_type),
+        ("hash", _hex(entry.hash), _hex(release.manufacturer_image_hash)),
+        ("status", entry.status, CplStatus.ACTIVE),
+    )
+    for field, held, should in facts:
+        if held != should:
+            raise ReleaseError(
+                f"release {release.name}: the {field} of line {entry.line} of the CPL ({entry}) holds {held},"
+                f" it should hold {should}"
+            )
+
+
+def _hex(octets: bytes | None) -> str:
+    return "nothing" if octets is None else octets.hex().upper()
