@@ -19,6 +19,9 @@ WAKE = "wake"
 NUDGE = "nudge"
 """The one signal of a wave's workflow: look at the ledger now; it carries nothing."""
 
+WAVE_STOPPED = "wave_stopped"
+"""A campaign's wave says that it is stopped, and why; or, with an empty text, that it goes on."""
+
 
 def campaign_id(campaign: str) -> str:
     """campaign/<name>."""

@@ -58,7 +58,14 @@ def _read_frame(connection: Connection, campaign: str) -> Frame:
 
 HARMED = ("failed", "verification_failed", "closed:failed", "closed:not_verified")
 SILENT = ("closed:quiet", "closed:unknown", "unknown")
-EXCUSED = ("closed:left", "closed:cancelled", "closed:rejected", "closed:not_delivered", "closed:not_started")
+EXCUSED = (
+    "closed:left",
+    "closed:cancelled",
+    "closed:rejected",
+    "closed:not_delivered",
+    "closed:not_started",
+    "closed:superseded",
+)
 
 
 def funnel(connection: Connection, campaign: str, wave: int | None = None) -> dict[str, int]:
@@ -165,3 +172,15 @@ def _create_wave(connection: Connection, campaign: str, number: int, euis: tuple
         connection.execute(
             text("INSERT INTO tally (campaign, wave, state, delta) VALUES (:campaign, :wave, 'planned', :size)"), values
         )
+
+
+def where(connection: Connection, update_id: int) -> tuple[str, int]:
+    """The campaign and the wave of an update."""
+    row = connection.execute(text("SELECT campaign, wave FROM campaign_device WHERE id = :id"), {"id": update_id}).one()
+    return row.campaign, row.wave
+
+
+def withdrawn(connection: Connection, campaign: str) -> bool:
+    """Whether the campaign was withdrawn, or rolled back: its updates only end."""
+    statement = text("SELECT status = 'withdrawn' FROM campaign WHERE name = :name")
+    return bool(connection.execute(statement, {"name": campaign}).scalar_one())

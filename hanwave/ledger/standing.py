@@ -47,12 +47,13 @@ class Folded:
 
 _INSERT = text(
     """
-    INSERT INTO device_event (update_id, eui, kind, leg, hop, attempt, at, recorded_at, evidence, version, detail, message)
-    SELECT f.update_id, d.eui, f.kind, f.leg, f.hop, f.attempt, f.at, :now, f.evidence, f.version, f.detail, f.message
+    INSERT INTO device_event (update_id, eui, kind, leg, hop, attempt, at, recorded_at, evidence, version, detail, reason, message)
+    SELECT f.update_id, d.eui, f.kind, f.leg, f.hop, f.attempt, f.at, :now, f.evidence, f.version, f.detail, f.reason, f.message
     FROM unnest(CAST(:update_ids AS bigint[]), CAST(:kinds AS text[]), CAST(:legs AS text[]), CAST(:hops AS int[]),
                 CAST(:attempts AS int[]), CAST(:ats AS timestamptz[]), CAST(:evidences AS text[]),
-                CAST(:versions AS text[]), CAST(:details AS text[]), CAST(:messages AS text[]))
-         AS f(update_id, kind, leg, hop, attempt, at, evidence, version, detail, message)
+                CAST(:versions AS text[]), CAST(:details AS text[]), CAST(:reasons AS text[]),
+                CAST(:messages AS text[]))
+         AS f(update_id, kind, leg, hop, attempt, at, evidence, version, detail, reason, message)
     JOIN campaign_device d ON d.id = f.update_id
     ON CONFLICT DO NOTHING
     """
@@ -78,6 +79,7 @@ def record(connection: Connection, facts: Sequence[Fact], now: datetime) -> list
             "evidences": [str(e.evidence) for e in events],
             "versions": [e.version for e in events],
             "details": [e.detail for e in events],
+            "reasons": [e.reason for e in events],
             "messages": [fact.message for fact in facts],
         },
     )
@@ -115,7 +117,7 @@ def _events(connection: Connection, ids: list[int]) -> defaultdict[int, list[Eve
     found: defaultdict[int, list[Event]] = defaultdict(list)
     rows = connection.execute(
         text(
-            "SELECT update_id, kind, leg, hop, attempt, at, evidence, version, detail FROM device_event"
+            "SELECT update_id, kind, leg, hop, attempt, at, evidence, version, detail, reason FROM device_event"
             " WHERE update_id = ANY(:ids)"
         ),
         {"ids": ids},
@@ -123,7 +125,7 @@ def _events(connection: Connection, ids: list[int]) -> defaultdict[int, list[Eve
     for row in rows:
         leg = Leg(row.leg) if row.leg else None
         evidence = Evidence(row.evidence)
-        event = Event(Kind(row.kind), row.at, leg, row.hop, row.attempt, evidence, row.version, row.detail)
+        event = Event(Kind(row.kind), row.at, leg, row.hop, row.attempt, evidence, row.version, row.detail, row.reason)
         found[row.update_id].append(event)
     return found
 
@@ -152,9 +154,11 @@ def refold(connection: Connection, update_ids: Iterable[int], now: datetime) -> 
             "states": [str(f.standing.state) for f in folded],
             "steps": [str(f.decision.step) for f in folded],
             "dues": [_due(f.decision, now) for f in folded],
-            "reasons": [f.decision.reason or f.standing.reason for f in folded],
+            "reasons": [
+                f.standing.reason if f.standing.outcome else f.decision.reason or f.standing.reason for f in folded
+            ],
             "versions": [f.standing.version for f in folded],
-            "outcomes": [f.standing.reason if f.standing.state is State.CLOSED else None for f in folded],
+            "outcomes": [f.standing.outcome for f in folded],
         },
     )
     _tally(connection, folded)
@@ -171,7 +175,7 @@ def _tally(connection: Connection, folded: list[Folded]) -> None:
     deltas: Counter[tuple[str, int, str]] = Counter()
     for f in folded:
         deltas[f.campaign, f.wave, tally_name(f.was)] -= 1
-        deltas[f.campaign, f.wave, tally_name(f.standing.state, f.standing.reason)] += 1
+        deltas[f.campaign, f.wave, tally_name(f.standing.state, f.standing.outcome)] += 1
     moved = sorted((key, n) for key, n in deltas.items() if n)
     if moved:
         connection.execute(
@@ -180,7 +184,7 @@ def _tally(connection: Connection, folded: list[Folded]) -> None:
         )
 
 
-def tally_name(state: State, outcome: str = "") -> str:
+def tally_name(state: State, outcome: str | None = None) -> str:
     """What a device counts as: its state, and for a closed one its outcome too ("closed:quiet")."""
     return f"{state}:{outcome}" if state is State.CLOSED else str(state)
 

@@ -211,6 +211,7 @@ class DeviceEvent(SQLModel, table=True):
     evidence: str
     version: str | None = None
     detail: str | None = None
+    reason: str | None = None
     message: str | None = None
     """SHA-256 of the message that says so, in the inbox or the outbox."""
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
-from hanwave.ledger import campaigns, stops
+from hanwave.ledger import campaigns, control, stops
 from hanwave.ledger.permit import exposed
 from hanwave.ledger.standing import Fact, Folded, lock, record, refold, standings
 from hanwave.rollout.decide import Decision, Outcome, Step
@@ -39,18 +39,17 @@ class Sweep:
     ended: list[str] = field(default_factory=list)
     """EUI-64s whose updates have ended and whose workflows were not told yet."""
     open: int = 0
-    in_flight: int = 0
-    """Open ones for which something is awaited: all but those that only wait for a request of ours."""
     next_due: datetime | None = None
     stopped: str | None = None
-    """What stops the wave, in a sentence; final where it is no pause."""
-    final: bool = False
+    """What stops the wave's activations, in a sentence."""
     funnel: dict[str, int] = field(default_factory=dict)
 
 
 def sweep(connection: Connection, campaign: str, wave: int, now: datetime, since: timedelta) -> Sweep:
     """Do what fell due in the ledger, and say what is due in the world; since: how long ago the last sweep was."""
     _pass_time(connection, campaign, wave, now)
+    if campaigns.withdrawn(connection, campaign):
+        control.close_withdrawn(connection, campaign, "the campaign was withdrawn", now)
     stop = stops.blocking(connection, campaigns.frame(connection, campaign).user_id, campaign, wave, Leg.ACTIVATE)
     return Sweep(
         distribute=_waiting(connection, campaign, wave, now),
@@ -58,11 +57,9 @@ def sweep(connection: Connection, campaign: str, wave: int, now: datetime, since
         read=_reads(connection, campaign, wave, now),
         start=_euis(connection, campaign, wave, "NOT started AND state NOT IN ('planned', 'settled', 'closed')"),
         ended=_euis(connection, campaign, wave, "started AND NOT told AND state IN ('settled', 'closed')"),
-        open=_count(connection, campaign, wave, "true"),
-        in_flight=_count(connection, campaign, wave, "step NOT IN ('distribute', 'activate')"),
+        open=_open(connection, campaign, wave),
         next_due=_next_due(connection, campaign, wave, now),
         stopped=str(stop) if stop else None,
-        final=stop is not None and stop.kind != "pause",
         funnel=campaigns.funnel(connection, campaign, wave),
     )
 
@@ -96,8 +93,9 @@ def _by_time(device: Folded, now: datetime) -> list[Fact]:
 
 
 def closing(device: Folded, decision: Decision, now: datetime) -> Fact:
-    """The fact that ends an update; the version field is free to carry nothing, the reason goes with the row."""
-    return Fact(device.update_id, Event(Kind.CLOSED, now, hop=device.hop, detail=decision.outcome or Outcome.FAILED))
+    """The fact that ends an update."""
+    outcome = decision.outcome or Outcome.FAILED
+    return Fact(device.update_id, Event(Kind.CLOSED, now, hop=device.hop, detail=outcome, reason=decision.reason))
 
 
 def _pick(connection: Connection, campaign: str, wave: int, now: datetime, since: timedelta) -> list[str]:
@@ -168,8 +166,9 @@ def next_batch(connection: Connection, campaign: str, wave: int, now: datetime) 
     return list(rows.scalars())
 
 
-def defer(connection: Connection, refused: dict[int, str], until: datetime) -> None:
-    """Ask again for these only at that time: the permit's *not now*, and its reason."""
+def defer(connection: Connection, campaign: str, refused: dict[int, str], now: datetime) -> None:
+    """The permit said *not now*: ask again for these after two sweeps, and show its reason until then."""
+    until = now + 2 * campaigns.frame(connection, campaign).policy.sweep
     connection.execute(
         text(
             "UPDATE campaign_device d SET due_at = :until, reason = f.reason, picked_at = NULL"
@@ -180,10 +179,10 @@ def defer(connection: Connection, refused: dict[int, str], until: datetime) -> N
     )
 
 
-def _count(connection: Connection, campaign: str, wave: int, which: str) -> int:
+def _open(connection: Connection, campaign: str, wave: int) -> int:
     statement = text(
         "SELECT count(*) FROM campaign_device WHERE campaign = :campaign AND wave = :wave"
-        f" AND state NOT IN ('settled', 'closed') AND {which}"
+        " AND state NOT IN ('settled', 'closed')"
     )
     return int(connection.execute(statement, {"campaign": campaign, "wave": wave}).scalar_one())
 
@@ -250,10 +249,25 @@ def _mark(connection: Connection, column: str, campaign: str, euis: list[str]) -
     connection.execute(statement, {"campaign": campaign, "euis": euis})
 
 
-def start_facts(connection: Connection, campaign: str, euis: list[str]) -> list[tuple[str, int, datetime | None]]:
-    """What starting each device's workflow needs: EUI-64, update id, and when its wait ends."""
+@dataclass(frozen=True, slots=True)
+class StartFact:
+    """What starting or waking a device's workflow needs."""
+
+    eui: str
+    update_id: int
+    wave: int
+    device_type: str
+    state: str
+    due_at: datetime | None
+
+
+def start_facts(connection: Connection, campaign: str, euis: list[str]) -> list[StartFact]:
+    """The facts of those devices, in the order of their updates."""
     rows = connection.execute(
-        text("SELECT eui, id, due_at FROM campaign_device WHERE campaign = :campaign AND eui = ANY(:euis) ORDER BY id"),
+        text(
+            "SELECT eui, id AS update_id, wave, device_type, state, due_at FROM campaign_device"
+            " WHERE campaign = :campaign AND eui = ANY(:euis) ORDER BY id"
+        ),
         {"campaign": campaign, "euis": euis},
     )
-    return [(row.eui, row.id, row.due_at) for row in rows]
+    return [StartFact(*row) for row in rows]

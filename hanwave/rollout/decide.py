@@ -43,6 +43,8 @@ class Outcome(StrEnum):
     NOT_STARTED = "not_started"
     LEFT = "left"
     CANCELLED = "cancelled"
+    SUPERSEDED = "superseded"
+    """Its campaign was withdrawn, or rolled back, before it ended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,8 @@ class Standing:
     state: State
     since: datetime | None
     reason: str = ""
+    outcome: str | None = None
+    """How it ended, of a closed one."""
     cause: Kind | None = None
     """The kind of the event that put the device into its state."""
     version: str | None = None
@@ -114,6 +116,7 @@ def fold(events: Iterable[Event], target: Target) -> Standing:
         state=state,
         since=event.at if event else None,
         reason=reason,
+        outcome=event.detail if event and event.kind is Kind.CLOSED else None,
         cause=event.kind if event else None,
         version=facts.version.version if facts.version else None,
         version_at=facts.version.at if facts.version else None,
@@ -164,7 +167,7 @@ class _Facts:
 def _ended(facts: _Facts) -> _Found | None:
     for event in facts.events:
         if event.kind is Kind.CLOSED:
-            return State.CLOSED, event, event.detail or ""
+            return State.CLOSED, event, event.reason or ""
     for event in facts.events:
         if event.kind is Kind.SETTLED:
             return State.SETTLED, event, ""

@@ -111,3 +111,5 @@ class Event:
     evidence: Evidence = Evidence.OURS
     version: str | None = None
     detail: str | None = None
+    reason: str | None = None
+    """Of a CLOSED one, whose detail is the outcome: why."""

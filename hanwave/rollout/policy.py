@@ -122,6 +122,8 @@ class Policy(_Strict):
     activation: ActivationMode = ActivationMode.IMMEDIATE
     lead: Duration = timedelta(hours=12)
     """How far ahead an activation is dated, where it is future-dated."""
+    sweep: Duration = timedelta(seconds=30)
+    """How often a wave looks for what fell due; *not now* is asked again after twice this long."""
     soak: Duration = timedelta(days=2)
     """How long a device must go on well after its activation before it is settled."""
     soak_check: bool = True

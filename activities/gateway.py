@@ -1,0 +1,115 @@
+"""What a wave and a device ask of the DCC: permit, then delivery. Each may be called again at any point of a crash."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine
+from temporalio import activity
+
+from activities.wave import DeviceStart, WaveRef, now
+from hanwave.identifiers import EUI64
+from hanwave.ledger import campaigns, outbox, permit, waves
+from hanwave.ledger.standing import Folded, lock, refold
+from hanwave.rollout.decide import Step
+from hanwave.rollout.device import ENDED
+from hanwave.rollout.events import Leg
+
+Deliver = Callable[[int], str | None]
+"""Build, send and record one outbox row; a sentence where it could not leave now."""
+
+
+@dataclass(frozen=True)
+class Advanced:
+    """A device after its workflow's activity: where it stands."""
+
+    state: str
+    ended: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A distribution request: how many devices it was granted for, and why nothing left, where it did not."""
+
+    granted: int
+    reason: str = ""
+
+
+class GatewayActivities:
+    """The activities that speak to the DCC, over a ledger and a way to deliver an outbox row."""
+
+    def __init__(self, ledger: Engine, deliver: Deliver, acb: EUI64) -> None:
+        """Keep what they work with; acb is the DCC's Access Control Broker."""
+        self.ledger = ledger
+        self.deliver = deliver
+        self.acb = acb
+
+    @activity.defn
+    def distribute(self, ref: WaveRef) -> Batch:
+        """Send what was permitted and never left; else permit and send the next distribution request (11.1 or 11.4)."""
+        if waiting := self._undelivered(ref, Leg.DISTRIBUTE):
+            return Batch(len(waiting), self._deliver_all(waiting) or "")
+        with self.ledger.begin() as connection:
+            one_step = campaigns.frame(connection, ref.campaign).device_type.one_step
+            ids = waves.next_batch(connection, ref.campaign, ref.wave, now())
+            if not ids:
+                return Batch(0)
+            ask = permit.Ask(ref.campaign, ref.wave, Leg.DISTRIBUTE, ids, "11.4" if one_step else "11.1", self.acb)
+            granted = permit.ask(connection, ask, now())
+            waves.defer(connection, ref.campaign, granted.refused, now())
+        if granted.outbox_id is None:
+            return Batch(0, next(iter(granted.refused.values()), ""))
+        return Batch(len(granted.granted), self.deliver(granted.outbox_id) or "")
+
+    @activity.defn
+    def read_versions(self, updates: list[int]) -> int:
+        """Read the version of each device (11.2), at the end of its soak; how many were asked."""
+        asked = 0
+        for update_id in updates:
+            asked += self._step(update_id, Leg.READ) is None
+            activity.heartbeat(asked)
+        return asked
+
+    @activity.defn
+    def advance(self, device: DeviceStart) -> Advanced:
+        """Do a device's next step, if it is due: finish what was permitted, activate, or read its version."""
+        with self.ledger.connect() as connection:
+            unfinished = outbox.open_requests(connection, device.update_id)
+        reason = self._deliver_all(unfinished)
+        if reason is None:
+            step = self._look(device.update_id).decision.step
+            leg = {Step.ACTIVATE: Leg.ACTIVATE, Step.READ: Leg.READ}.get(step)
+            reason = self._step(device.update_id, leg) if leg else None
+        standing = self._look(device.update_id).standing
+        return Advanced(standing.state, standing.state in ENDED, reason or standing.reason)
+
+    def _look(self, update_id: int) -> Folded:
+        with self.ledger.begin() as connection:
+            lock(connection, [update_id])
+            return refold(connection, [update_id], now())[0]
+
+    def _step(self, update_id: int, leg: Leg) -> str | None:
+        """Permit and send one request to one device; a sentence where it may not be or did not leave."""
+        with self.ledger.begin() as connection:
+            where = _where(connection, update_id)
+            reference = "11.2" if leg is Leg.READ else "11.3"
+            ask = permit.Ask(where.campaign, where.wave, leg, [update_id], reference)
+            granted = permit.ask(connection, ask, now())
+            waves.defer(connection, where.campaign, granted.refused, now())
+        if granted.outbox_id is None:
+            return granted.refused[update_id]
+        return self.deliver(granted.outbox_id)
+
+    def _undelivered(self, ref: WaveRef, leg: Leg) -> list[int]:
+        with self.ledger.connect() as connection:
+            return outbox.undelivered(connection, ref.campaign, ref.wave, leg, now())
+
+    def _deliver_all(self, requests: list[int]) -> str | None:
+        for outbox_id in requests:
+            if reason := self.deliver(outbox_id):
+                return reason
+        return None
+
+
+def _where(connection: Connection, update_id: int) -> WaveRef:
+    return WaveRef(*campaigns.where(connection, update_id))

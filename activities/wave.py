@@ -1,0 +1,155 @@
+"""What a wave asks of the ledger and of the engine. Thin: the ledger decides, these carry."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Connection, Engine
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
+from hanwave import names
+from hanwave.ledger import waves
+from hanwave.rollout.gate import Judgement
+from hanwave.rollout.plan import rank
+
+MARGIN = timedelta(minutes=10)
+"""A device's workflow sleeps this much longer than its deadline: the wave's sweep comes first, and usually wakes it."""
+_AT_ONCE = 20
+_CHUNK = 200
+
+
+@dataclass(frozen=True)
+class WaveRef:
+    """A wave, by campaign and number."""
+
+    campaign: str
+    wave: int
+
+
+@dataclass(frozen=True)
+class SweepAsk:
+    """A wave, and how many seconds ago its last sweep was."""
+
+    campaign: str
+    wave: int
+    since: float
+
+
+@dataclass(frozen=True)
+class Devices:
+    """Some of a campaign's devices, by EUI-64."""
+
+    campaign: str
+    euis: list[str]
+
+
+@dataclass(frozen=True)
+class DeviceStart:
+    """The input of a device's workflow."""
+
+    campaign: str
+    update_id: int
+    eui: str
+
+
+def now() -> datetime:
+    """The time, aware UTC: the one clock of the activities."""
+    return datetime.now(UTC)
+
+
+class WaveActivities:
+    """The activities of a wave, over a ledger and an engine."""
+
+    def __init__(self, ledger: Engine, client: Client) -> None:
+        """Keep what they work with."""
+        self.ledger = ledger
+        self.client = client
+
+    @activity.defn
+    def open_wave(self, ref: WaveRef) -> None:
+        """Record that the wave began."""
+        with self.ledger.begin() as connection:
+            waves.open_wave(connection, ref.campaign, ref.wave, now())
+
+    @activity.defn
+    def sweep_wave(self, ask: SweepAsk) -> waves.Sweep:
+        """Let time act on the wave's devices, and say what is due."""
+        with self.ledger.begin() as connection:
+            return waves.sweep(connection, ask.campaign, ask.wave, now(), timedelta(seconds=ask.since))
+
+    @activity.defn
+    def close_wave(self, ref: WaveRef) -> Judgement:
+        """Judge the wave, and keep the verdict."""
+        with self.ledger.begin() as connection:
+            return waves.close_wave(connection, ref.campaign, ref.wave, now())
+
+    @activity.defn
+    async def start_devices(self, devices: Devices) -> None:
+        """Start the workflow of each device, asleep until past its deadline. Again: those already started stay."""
+        await self._each(devices, self._start, waves.mark_started)
+
+    @activity.defn
+    async def wake_devices(self, devices: Devices) -> None:
+        """Wake each device: its turn has come."""
+        await self._each(devices, self._wake, None)
+
+    @activity.defn
+    async def tell_devices(self, devices: Devices) -> None:
+        """Tell each device's workflow that its update has ended."""
+        await self._each(devices, self._tell, waves.mark_told)
+
+    async def _each(
+        self,
+        devices: Devices,
+        act: Callable[[str, waves.StartFact], Awaitable[None]],
+        mark: Callable[[Connection, str, list[str]], None] | None,
+    ) -> None:
+        for first in range(0, len(devices.euis), _CHUNK):
+            chunk = devices.euis[first : first + _CHUNK]
+            facts = await asyncio.to_thread(self._facts, devices.campaign, chunk)
+            for group in _groups(facts, _AT_ONCE):
+                await asyncio.gather(*(act(devices.campaign, fact) for fact in group))
+            if mark:
+                await asyncio.to_thread(self._mark, mark, devices.campaign, chunk)
+            activity.heartbeat(first + len(chunk))
+
+    def _facts(self, campaign: str, euis: list[str]) -> list[waves.StartFact]:
+        with self.ledger.connect() as connection:
+            return waves.start_facts(connection, campaign, euis)
+
+    def _mark(self, mark: Callable[[Connection, str, list[str]], None], campaign: str, euis: list[str]) -> None:
+        with self.ledger.begin() as connection:
+            mark(connection, campaign, euis)
+
+    async def _start(self, campaign: str, fact: waves.StartFact, wake: names.Wake | None = None) -> None:
+        delay = (fact.due_at - now() if fact.due_at else timedelta(0)) + MARGIN * (1 + rank(campaign, fact.eui))
+        try:
+            await self.client.start_workflow(
+                names.DEVICE_WORKFLOW,
+                DeviceStart(campaign, fact.update_id, fact.eui),
+                id=names.device_id(campaign, fact.eui),
+                task_queue=names.CAMPAIGN_QUEUE,
+                # A lost update is found by the warden; a start must never run an update a second time.
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                start_delay=max(delay, MARGIN),
+                start_signal=names.WAKE if wake else None,
+                start_signal_args=[wake] if wake else [],
+                static_summary=f"{fact.device_type} {fact.eui} in wave {fact.wave} of {campaign}",
+            )
+        except WorkflowAlreadyStartedError:
+            activity.logger.info("the workflow of %s in %s has ended", fact.eui, campaign)
+
+    async def _wake(self, campaign: str, fact: waves.StartFact) -> None:
+        await self._start(campaign, fact, names.Wake(fact.state))
+
+    async def _tell(self, campaign: str, fact: waves.StartFact) -> None:
+        await self._start(campaign, fact, names.Wake(fact.state, ended=True))
+
+
+def _groups(facts: Sequence[waves.StartFact], size: int) -> list[Sequence[waves.StartFact]]:
+    return [facts[first : first + size] for first in range(0, len(facts), size)]

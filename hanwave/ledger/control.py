@@ -1,0 +1,182 @@
+"""The verbs that stop, resume and undo, straight on the ledger: they work with Temporal down and with no worker.
+
+Halting is never gated. What a halt cannot recall is listed, so that every device that activates afterwards was named.
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, text
+
+from hanwave.ledger import campaigns, outbox, stops
+from hanwave.ledger.database import LedgerError
+from hanwave.ledger.standing import Fact, lock, record, standings
+from hanwave.ledger.stops import Scope
+from hanwave.rollout.decide import Outcome
+from hanwave.rollout.device import State
+from hanwave.rollout.events import Event, Kind, Leg
+
+
+@dataclass(frozen=True, slots=True)
+class BeyondRecall:
+    """A device that may still activate after a halt, and why."""
+
+    campaign: str
+    eui: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Halted:
+    """A halt: when it was recorded (no forward POST begins from then on), when it was quiet, what is beyond recall."""
+
+    stop_id: int
+    recorded_at: datetime
+    quiet_at: datetime | None
+    beyond_recall: list[BeyondRecall]
+
+
+def halt(ledger: Engine, scope: Scope, reason: str, actor: str, *, patience: float = 90.0) -> Halted:
+    """Stop everything forward in that scope, wait (at most patience seconds) for quiet, and list what is beyond recall."""
+    with ledger.begin() as connection:
+        now = datetime.now(UTC)
+        stop_id = stops.stop(connection, scope, "halt", reason or "no reason given", actor, now)
+        note(connection, actor, "halt", f"{scope.kind} {scope.value}".strip(), reason, {"stop": stop_id})
+    recorded = datetime.now(UTC)
+    quiet = _wait_for_quiet(ledger, patience)
+    with ledger.connect() as connection:
+        return Halted(stop_id, recorded, quiet, beyond_recall(connection, scope))
+
+
+def _wait_for_quiet(ledger: Engine, patience: float) -> datetime | None:
+    deadline = time.monotonic() + patience
+    while True:
+        now = datetime.now(UTC)
+        with ledger.connect() as connection:
+            if stops.sending(connection, now) == 0:
+                return now
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(0.05)
+
+
+_BEYOND = text(
+    """
+    SELECT u.campaign, u.eui, CASE
+        WHEN u.state = 'quarantined' THEN 'its request is in quarantine and may be released'
+        WHEN u.state = 'scheduled' THEN 'it holds a future-dated activation that is not yet cancelled'
+        WHEN u.device_type = 'PPMID' THEN 'its 11.4 may be accepted: it activates by itself'
+        ELSE 'its activation was sent and has no outcome'
+    END AS why
+    FROM campaign_device u JOIN campaign c ON c.name = u.campaign LEFT JOIN device d ON d.eui = u.eui
+    WHERE (u.state IN ('activating', 'scheduled', 'unknown', 'quarantined')
+           OR (u.device_type = 'PPMID' AND u.state IN ('requested', 'delivered', 'delivery_failed')))
+    AND EXISTS (SELECT 1 FROM outbox_device o JOIN outbox b ON b.id = o.outbox_id
+                WHERE o.update_id = u.id AND b.sends > 0 AND b.permit_class = 'forward')
+    AND (:kind = 'all' OR (:kind = 'user' AND c.user_id = :value) OR (:kind = 'campaign' AND u.campaign = :value)
+         OR (:kind = 'wave' AND u.campaign || '/' || u.wave = :value)
+         OR (:kind = 'model' AND d.manufacturer || '/' || d.model = :value))
+    ORDER BY u.campaign, u.eui
+    """
+)
+
+
+def beyond_recall(connection: Connection, scope: Scope) -> list[BeyondRecall]:
+    """The devices of a scope that may yet activate, whatever is stopped."""
+    rows = connection.execute(_BEYOND, {"kind": scope.kind, "value": scope.value})
+    return [BeyondRecall(row.campaign, row.eui, row.why) for row in rows]
+
+
+def pause(ledger: Engine, campaign: str, leg: Leg | None, reason: str, actor: str) -> int:
+    """Stop one leg of a campaign (or all its forward legs) for a while; the stop's id."""
+    with ledger.begin() as connection:
+        campaigns.frame(connection, campaign)
+        now = datetime.now(UTC)
+        stop_id = stops.stop(
+            connection, Scope("campaign", campaign, leg), "pause", reason or "no reason given", actor, now
+        )
+        note(connection, actor, "pause", f"campaign/{campaign}", reason, {"stop": stop_id, "leg": leg})
+        return stop_id
+
+
+def resume(ledger: Engine, campaign: str, reason: str, actor: str) -> list[str]:
+    """Lift every stop that names the campaign or one of its waves; what was lifted. A reason is needed."""
+    with ledger.begin() as connection:
+        found = [s for s in stops.open_stops(connection, campaign) if s.scope.kind in ("campaign", "wave")]
+        if not found:
+            raise LedgerError(f"nothing stops campaign {campaign!r} itself")
+        for stop in found:
+            stops.lift(connection, stop.id, reason, actor, datetime.now(UTC))
+        note(connection, actor, "resume", f"campaign/{campaign}", reason, {"stops": [s.id for s in found]})
+        return [str(stop) for stop in found]
+
+
+def note(connection: Connection, actor: str, verb: str, subject: str, reason: str, document: dict[str, Any]) -> None:
+    """Write down what somebody did, and why; append-only."""
+    connection.execute(
+        text(
+            "INSERT INTO note (at, actor, verb, subject, reason, document)"
+            " VALUES (now(), :actor, :verb, :subject, :reason, CAST(:document AS jsonb))"
+        ),
+        {"actor": actor, "verb": verb, "subject": subject, "reason": reason, "document": json.dumps(document)},
+    )
+
+
+_STILL_IN_FLIGHT = frozenset({State.ACTIVATING, State.SCHEDULED, State.UNKNOWN, State.QUARANTINED})
+
+
+def withdraw_campaign(ledger: Engine, campaign: str, reason: str, actor: str) -> int:
+    """End a campaign for good: nothing more is sent, and each update is closed once nothing of it is in flight.
+
+    Returns how many are still in flight; the waves' sweeps close those when their answers are in or overdue.
+    """
+    with ledger.begin() as connection:
+        now = datetime.now(UTC)
+        stops.stop(connection, Scope("campaign", campaign), "halt", reason, actor, now)
+        connection.execute(
+            text("UPDATE campaign SET status = 'withdrawn' WHERE name = :name AND status <> 'withdrawn'"),
+            {"name": campaign},
+        )
+        note(connection, actor, "withdraw", f"campaign/{campaign}", reason, {})
+        return close_withdrawn(connection, campaign, reason, now)
+
+
+def close_withdrawn(connection: Connection, campaign: str, reason: str, now: datetime) -> int:
+    """Close what is not in flight of a withdrawn campaign; the number that is."""
+    unsent = connection.execute(
+        text("SELECT id FROM outbox WHERE campaign = :name AND state IN ('granted', 'ready') AND sends = 0"),
+        {"name": campaign},
+    )
+    for outbox_id in list(unsent.scalars()):
+        outbox.never_sent(connection, outbox_id, now, reason)
+    rows = connection.execute(
+        text(
+            "SELECT id FROM campaign_device WHERE campaign = :name AND state NOT IN ('settled', 'closed') ORDER BY id"
+        ),
+        {"name": campaign},
+    )
+    ids = list(rows.scalars())
+    lock(connection, ids)
+    found = standings(connection, ids, now)
+    idle = [f for f in found if f.device_type.one_step or f.standing.state not in _STILL_IN_FLIGHT]
+    facts = [
+        Fact(f.update_id, Event(Kind.CLOSED, now, hop=f.hop, detail=Outcome.SUPERSEDED, reason=reason)) for f in idle
+    ]
+    record(connection, facts, now)
+    return len(found) - len(idle)
+
+
+def to_restore(connection: Connection, campaign: str) -> list[str]:
+    """The devices that run the campaign's image, or may come to: what a rollback must reach."""
+    rows = connection.execute(
+        text(
+            "SELECT DISTINCT u.eui FROM campaign_device u JOIN outbox_device o ON o.update_id = u.id"
+            " JOIN outbox b ON b.id = o.outbox_id AND b.sends > 0 WHERE u.campaign = :name"
+            " AND (o.leg = 'activate' OR (o.leg = 'distribute' AND u.device_type = 'PPMID')) ORDER BY u.eui"
+        ),
+        {"name": campaign},
+    )
+    return list(rows.scalars())

@@ -1,0 +1,82 @@
+"""DeviceUpdate: one device's firmware lifecycle, from the request to the proof.
+
+It sleeps for free (start delay), is woken by one signal, does one step in one activity, and ends when the ledger says that the
+device is confirmed or its update over. It infers nothing from being awake: an early wake finds nothing due and sleeps on.
+The happy path of an ESME is sixteen events, a PPMID's six.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from pydantic import TypeAdapter
+
+    from activities.gateway import GatewayActivities
+    from activities.wave import DeviceStart
+    from hanwave import names
+    from hanwave.rollout.device import State
+    from hanwave.rollout.request import RequestError, parse
+
+_EXAMPLE = '{"campaign": "spring", "update_id": 1, "eui": "00-DB-12-34-56-78-90-A0"}'
+_INPUT = TypeAdapter(DeviceStart)
+_PROVEN = (State.CONFIRMED, State.SETTLED, State.CLOSED)
+
+
+@workflow.defn(name=names.DEVICE_WORKFLOW)
+class DeviceUpdate:
+    """One device in one campaign."""
+
+    def __init__(self) -> None:
+        """Nothing is heard yet."""
+        self._wakes: list[names.Wake] = []
+        self._state = ""
+
+    @workflow.run
+    async def run(self, raw: Any = None) -> str:
+        """Take the device to its end; the result is the state that the ledger has for it."""
+        start = _read(raw)
+        # Whether the start delay ended by itself, by a signal or by an Update cannot be known: the ledger is asked.
+        heard = self._wakes.pop() if self._wakes else None
+        while not (heard and _over(heard)):
+            result = await workflow.execute_activity_method(
+                GatewayActivities.advance,
+                start,
+                task_queue=names.GATEWAY_QUEUE,
+                start_to_close_timeout=timedelta(minutes=3),
+                retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=5)),
+                summary=heard.state if heard else "asks the ledger what is due",
+            )
+            self._state = result.state
+            if result.ended:
+                break
+            if workflow.info().is_continue_as_new_suggested() and not self._wakes:
+                workflow.continue_as_new(start)
+            await workflow.wait_condition(lambda: bool(self._wakes))
+            heard = self._wakes.pop()
+        return heard.state if heard and _over(heard) else self._state
+
+    @workflow.signal(name=names.WAKE)
+    def wake(self, wake: names.Wake) -> None:
+        """The device's turn has come, or evidence decides: look at the ledger."""
+        self._wakes.append(wake)
+
+    @workflow.query
+    def state(self) -> str:
+        """The state as this workflow last knew it; the ledger knows more."""
+        return self._state
+
+
+def _over(wake: names.Wake) -> bool:
+    return wake.ended or wake.state in _PROVEN
+
+
+def _read(raw: Any) -> DeviceStart:
+    try:
+        start: DeviceStart = parse(_INPUT, raw, _EXAMPLE)
+    except RequestError as error:
+        raise ApplicationError(str(error), type="BadInput", non_retryable=True) from error
+    return start
