@@ -41,12 +41,19 @@ def up(
     as_json: AsJson = False,
 ) -> None:
     """Start the embedded stack, or go on where the last one stopped."""
-    stack = Stack(_folder(state), processes=PROCESSES, settings=SETTINGS, port_base=port_base)
+    config = settings.load()
+    if config.environment is not settings.Environment.EMULATOR:
+        raise StackError(
+            f"the setting environment is {config.environment}: the embedded stack is for the emulator only"
+        )
+    stack = Stack(state or config.state, processes=PROCESSES, settings=SETTINGS, port_base=port_base)
     began = time.monotonic()
     stack.start(tied=foreground)
     try:
         if foreground:
-            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            # Both: a shell that puts us in the background has us ignore SIGINT.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.default_int_handler)
         stack.wait_ready()
         emit({**_addresses(stack), "ready_in_s": round(time.monotonic() - began, 1)}, as_json=as_json)
         if foreground:
@@ -131,12 +138,8 @@ def doctor(*, state: Folder = None, as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-def _folder(given: Path | None) -> Path:
-    return given if given is not None else settings.load().state
-
-
 def _existing(given: Path | None) -> Path:
-    folder = _folder(given)
+    folder = given or settings.load().state
     if not (folder / "lock").exists():
         raise StackError(f"{folder} is no state folder of a stack: `hanwave up` makes one, --state names another")
     return folder.resolve()

@@ -17,10 +17,11 @@ from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-import psycopg
 from cryptography import x509
+from sqlalchemy.exc import SQLAlchemyError
 
 from hanwave.errors import HanwaveError
+from hanwave.ledger.database import engine, revision
 from hanwave.settings import SEARCH_ATTRIBUTES, Postgres, Settings, load
 from infra.stack.postgres import binary
 from infra.stack.processes import temporal_binary
@@ -203,16 +204,16 @@ def _database(settings: Postgres | None) -> Finding:
     if settings is None:
         return Finding("database", "postgres.dsn is not set", "set it, or `hanwave up`, which writes it for you")
     try:
-        with psycopg.connect(settings.dsn.get_secret_value(), connect_timeout=_PATIENCE_SECONDS) as connection:
-            if connection.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,):
-                return Finding("database", "reachable, without tables: no migration has run")
-            row = connection.execute("SELECT string_agg(version_num, ', ') FROM alembic_version").fetchone()
-    except psycopg.errors.InsufficientPrivilege:
-        return Finding("database", "reachable; its role may not read alembic_version", "GRANT SELECT on it to the role")
-    except psycopg.Error as error:
+        current, newest = revision(engine(settings.dsn.get_secret_value(), pool=1))
+    except SQLAlchemyError as error:
         # Only the kind: a driver's message may repeat the address with its password.
-        return Finding("database", f"postgres.dsn cannot be reached ({type(error).__name__})", start)
-    return Finding("database", f"reachable, at migration {row[0] if row else 'none'}")
+        return Finding("database", f"postgres.dsn cannot be used ({type(error).__name__})", start)
+    found = f"reachable, at migration {current or 'none'}"
+    if current != newest:
+        return Finding(
+            "database", f"{found}, not {newest}", "bring it there as its owner: python -m infra.stack.migrate"
+        )
+    return Finding("database", found)
 
 
 def _temporal(settings: Settings) -> Finding:

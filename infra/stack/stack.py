@@ -71,6 +71,8 @@ class Stack:
                 " `hanwave status` shows it, `hanwave down` stops it"
             )
         environment = {name: value for name, value in os.environ.items() if name != MARK}
+        # Otherwise a folder called infra or workers, where the command is given, would stand in for ours.
+        environment["PYTHONSAFEPATH"] = "1"
         environment[ORDER] = TypeAdapter(Order).dump_json(self._order).decode()
         path = self.folder / "log" / "supervisor.log"
         with path.open("ab") as log:

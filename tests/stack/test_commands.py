@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from infra import pki
+from infra.stack.stack import Stack
 from tests.support.stack import remains
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
@@ -41,11 +42,14 @@ def test_up_status_doctor_down(folder: Path) -> None:
     assert up["web_ui"].startswith("http://127.0.0.1:")
     with psycopg.connect(up["postgres"]) as connection:
         assert connection.execute("SELECT current_user").fetchone() == ("hanwave_app",)
+        assert connection.execute("SELECT count(*) FROM device_event").fetchone() == (0,)
 
     status = hanwave(folder, "status")
     assert status.returncode == 0, status.stderr
-    assert status.stdout.count("ready") == 2
-    assert {row["state"] for row in answer(folder, "status")["processes"].values()} == {"ready"}
+    states = {name: row["state"] for name, row in answer(folder, "status")["processes"].items()}
+    assert states["postgres"] == states["temporal"] == "ready"
+    assert states["migrate"] == "done"
+    assert all(name in status.stdout for name in states)
 
     twice = hanwave(folder, "up")
     assert twice.returncode == 1
@@ -55,7 +59,7 @@ def test_up_status_doctor_down(folder: Path) -> None:
     doctor = hanwave(folder, "doctor")
     assert doctor.returncode == 0, doctor.stdout
     assert "its search attributes" in doctor.stdout
-    assert "no migration has run" in doctor.stdout
+    assert "database: reachable, at migration 0001" in doctor.stdout
 
     down = hanwave(folder, "down")
     assert down.returncode == 0
@@ -92,6 +96,13 @@ def test_down_and_status_without_a_stack_make_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_the_embedded_stack_is_not_for_production(tmp_path: Path) -> None:
+    done = hanwave(tmp_path, "up", HANWAVE_ENVIRONMENT="production")
+    assert done.returncode == 1
+    assert "the embedded stack is for the emulator only" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def findings(folder: Path, **environment: str) -> dict[str, dict[str, Any]]:
     return {each["check"]: each for each in answer(folder, "doctor", **environment)["findings"]}
 
@@ -117,7 +128,7 @@ def test_doctor_names_what_is_wrong_and_what_to_do_and_changes_nothing(tmp_path:
     assert "No such file" in found["signing.gbcs_key"]["found"]
     assert "no readable X.509 certificate" in found["signing.gbcs_certificate"]["found"]
     assert "cannot be reached" in found["temporal"]["found"]
-    assert "cannot be reached" in found["database"]["found"]
+    assert "cannot be used" in found["database"]["found"]
     assert "hunter2" not in str(found)
     assert sorted(tmp_path.iterdir()) == before
 
@@ -130,6 +141,19 @@ def test_doctor_names_an_expired_certificate_and_one_not_yet_valid(tmp_path: Pat
     assert "expired on" in old["trust.certificates"]["found"]
     new = findings(tmp_path, HANWAVE_TRUST__CERTIFICATES='["new.pem"]')
     assert "not valid before" in new["trust.certificates"]["found"]
+
+
+def test_doctor_names_a_database_that_is_behind(tmp_path: Path, database: str) -> None:
+    found = findings(tmp_path, HANWAVE_POSTGRES__DSN=database)["database"]
+    assert "at migration none, not 0001" in found["found"]
+    assert "migrate" in found["remedy"]
+
+
+def test_doctor_names_what_temporal_lacks(tmp_path: Path) -> None:
+    with Stack(tmp_path / "bare") as stack:
+        lacking = findings(tmp_path, HANWAVE_TEMPORAL__ADDRESS=stack.temporal, HANWAVE_TEMPORAL__NAMESPACE="absent")
+        assert "has no namespace absent" in lacking["temporal"]["found"]
+        assert "namespace create" in lacking["temporal"]["remedy"]
 
 
 def test_doctor_names_an_open_state_folder_and_a_wrong_setting(tmp_path: Path) -> None:

@@ -13,9 +13,11 @@ import psycopg
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+from temporalio.service import RPCError
 
 from hanwave.settings import SEARCH_ATTRIBUTES
 from infra.stack.launch import Identity
+from infra.stack.postgres import PostgresError
 from infra.stack.processes import Process, Restart, StackError
 from infra.stack.stack import Stack
 from infra.stack.state import Row, State, lock
@@ -78,6 +80,36 @@ def test_what_is_held_stays_down_until_it_is_released(stack: Stack) -> None:
     stack.wait_ready()
     with psycopg.connect(stack.dsn) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_postgres_goes_back_to_an_earlier_copy(stack: Stack, tmp_path: Path) -> None:
+    with pytest.raises(PostgresError, match="stop it before"):
+        stack.postgres.copy_data(tmp_path / "copy")
+    stack.hold("postgres")
+    stack.postgres.copy_data(tmp_path / "copy")
+    stack.release("postgres")
+    stack.wait_ready()
+    with psycopg.connect(stack.owner_dsn) as connection:
+        connection.execute("CREATE TABLE later (number integer)")
+    stack.hold("postgres")
+    stack.postgres.restore_data(tmp_path / "copy")
+    stack.release("postgres")
+    stack.wait_ready()
+    with psycopg.connect(stack.owner_dsn) as connection:
+        assert connection.execute("SELECT to_regclass('later')").fetchone() == (None,)
+
+
+async def test_temporal_starts_over_when_its_database_is_gone(stack: Stack) -> None:
+    client = await Client.connect(stack.temporal)
+    await client.start_workflow("Nobody", id="lost", task_queue="none")
+    stack.hold("temporal")
+    for path in (stack.folder / "temporal").iterdir():
+        path.unlink()
+    stack.release("temporal")
+    stack.wait_ready()
+    client = await Client.connect(stack.temporal)
+    with pytest.raises(RPCError, match="not found"):
+        await client.get_workflow_handle("lost").describe()
 
 
 def test_a_restart_is_no_failure(stack: Stack) -> None:
@@ -235,7 +267,10 @@ def test_a_process_that_never_comes_up_fails_the_start_with_its_last_words(tmp_p
 
 def test_a_program_that_does_not_exist_is_named(tmp_path: Path) -> None:
     missing = Process(name="missing", argv=("/no/such/program",), after=())
-    with pytest.raises(StackError, match="/no/such/program cannot be started"), Stack(tmp_path, processes=[missing]):
+    with (
+        pytest.raises(StackError, match="cannot be started: /no/such/program: No such file"),
+        Stack(tmp_path, processes=[missing]),
+    ):
         pass
 
 
@@ -265,6 +300,24 @@ def test_ports_are_counted_from_a_base_and_a_taken_one_is_named(tmp_path: Path) 
         ):
             pass
     assert not remains(tmp_path)
+
+
+def test_data_of_another_postgresql_fails_the_start_in_a_sentence(tmp_path: Path) -> None:
+    data = tmp_path / "postgres" / "data"
+    data.mkdir(parents=True)
+    (data / "PG_VERSION").write_text("16\n")
+    with pytest.raises(StackError, match=r"postgres did not become ready.*made by PostgreSQL 16"), Stack(tmp_path):
+        pass
+
+
+def test_a_folder_of_our_name_where_the_command_is_given_is_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "infra").mkdir()
+    (tmp_path / "infra" / "__init__.py").write_text("raise SystemExit('theirs')")
+    monkeypatch.chdir(tmp_path)
+    with Stack(tmp_path / "state"):
+        pass
 
 
 def test_a_table_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
