@@ -15,7 +15,6 @@ from rich.table import Table
 from hanwave import settings
 from hanwave.cli.output import AsJson, emit
 from infra.stack.declared import PROCESSES, SETTINGS
-from infra.stack.doctor import examine
 from infra.stack.processes import StackError
 from infra.stack.stack import Stack
 from infra.stack.state import Row, State
@@ -125,6 +124,9 @@ def _table(rows: dict[str, dict[str, Any]]) -> Table:
 
 def doctor(*, state: Folder = None, as_json: AsJson = False) -> None:
     """Find what is wrong with this installation, and say what to do; exit with 1 if anything is."""
+    # Here and not above: the ledger's libraries take half a second that the other commands need not wait.
+    from infra.stack.doctor import examine  # noqa: PLC0415
+
     findings = list(examine(state))
     wrong = sum(not finding.is_well for finding in findings)
     if as_json:

@@ -126,10 +126,11 @@ class Stack:
 
     def wait_ended(self) -> None:
         """Wait until the supervisor ends; StackError when nobody told it to."""
-        while (state := self.state()).is_running:
+        while self.state().is_running:
             time.sleep(_POLL_SECONDS)
         self._reap()
-        if state.supervisor is not None:
+        # Read again: its last word may be younger than the state that was read while it still ran.
+        if self.state().supervisor is not None:
             raise StackError(f"the supervisor in {self.folder} was killed: `hanwave up` goes on from there")
 
     def stop(self) -> list[int]:
