@@ -29,6 +29,9 @@ MAX_DEPTH = 32
 # What stands between is text, which costs its own size; so memory is bounded by the bytes and this.
 _MAX_MARKUP = 20_000
 
+# libxml2 looks through a list of them for each name: thousands make it slow. DCC declares four.
+_MAX_NAMESPACES = 100
+
 _LIBXML_MAX_TEXT = 10_000_000
 _BOM = b"\xef\xbb\xbf"
 _DECLARATION = re.compile(
@@ -84,6 +87,9 @@ def _check_markup(data: bytes) -> None:
     markup = data.count(b"<") + data.count(b"=")
     if markup > _MAX_MARKUP:
         raise MalformedMessage(f"the message has {markup} marks of elements and attributes, more than {_MAX_MARKUP}")
+    namespaces = data.count(b"xmlns")
+    if namespaces > _MAX_NAMESPACES:
+        raise MalformedMessage(f"the message declares {namespaces} namespaces, more than {_MAX_NAMESPACES}")
 
 
 def canonical(element: etree._Element, *, exclusive: bool = False) -> bytes:
