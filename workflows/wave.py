@@ -66,9 +66,11 @@ class RolloutWave:
             done, sweeps = await self._round(start), sweeps + 1
         if not done:
             workflow.continue_as_new(start)
-        return await workflow.execute_activity_method(
+        judgement = await workflow.execute_activity_method(
             WaveActivities.close_wave, ref, start_to_close_timeout=_SHORT, retry_policy=_PATIENT
         )
+        await self._tell_campaign(start, "")
+        return judgement
 
     async def _round(self, start: WaveStart) -> bool:
         """Sweep, do what was found, rest; True once every device has ended."""
@@ -90,9 +92,12 @@ class RolloutWave:
         if sweep.stopped == self._stopped:
             return
         self._stopped = sweep.stopped
+        await self._tell_campaign(start, sweep.stopped or "")
+
+    async def _tell_campaign(self, start: WaveStart, why: str) -> None:
         campaign = workflow.get_external_workflow_handle(names.campaign_id(start.campaign))
         try:
-            await campaign.signal(names.WAVE_STOPPED, sweep.stopped or "")
+            await campaign.signal(names.WAVE_STOPPED, why)
         except ApplicationError:
             workflow.logger.warning("campaign %s is not running", start.campaign)
 

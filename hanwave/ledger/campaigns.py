@@ -1,7 +1,10 @@
 """Campaigns as the ledger has them: frozen frames, waves and counts."""
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, text
 
@@ -115,6 +118,7 @@ class NewCampaign:
     author: str
     kind: str = "forward"
     of: str | None = None
+    request: Mapping[str, Any] = field(default_factory=dict)
 
 
 def create(
@@ -127,8 +131,9 @@ def create(
     """Keep a campaign, its waves, its devices and what was left out; LedgerError where the name is taken."""
     taken = connection.execute(
         text(
-            "INSERT INTO campaign (name, release, user_id, policy, seed, digest, status, author, kind, of, created_at)"
-            " VALUES (:name, :release, :user_id, :policy, :seed, :digest, 'planned', :author, :kind, :of, :now)"
+            "INSERT INTO campaign (name, release, user_id, policy, seed, digest, status, author, kind, of, request, created_at)"
+            " VALUES (:name, :release, :user_id, :policy, :seed, :digest, 'planned', :author, :kind, :of,"
+            " CAST(:request AS jsonb), :now)"
             " ON CONFLICT DO NOTHING"
         ),
         {
@@ -141,6 +146,7 @@ def create(
             "author": campaign.author,
             "kind": campaign.kind,
             "of": campaign.of,
+            "request": json.dumps(campaign.request),
             "now": now,
         },
     )
@@ -184,3 +190,14 @@ def withdrawn(connection: Connection, campaign: str) -> bool:
     """Whether the campaign was withdrawn, or rolled back: its updates only end."""
     statement = text("SELECT status = 'withdrawn' FROM campaign WHERE name = :name")
     return bool(connection.execute(statement, {"name": campaign}).scalar_one())
+
+
+def close(connection: Connection, campaign: str, now: datetime) -> None:
+    """Record that a campaign is over; a withdrawn one stays withdrawn."""
+    connection.execute(
+        text(
+            "UPDATE campaign SET closed_at = coalesce(closed_at, :now),"
+            " status = CASE WHEN status = 'withdrawn' THEN status ELSE 'closed' END WHERE name = :name"
+        ),
+        {"name": campaign, "now": now},
+    )

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
-from hanwave.ledger import campaigns, outbox, stops
+from hanwave.ledger import campaigns, outbox, overview, stops
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.standing import Fact, lock, record, standings
 from hanwave.ledger.stops import Scope
@@ -125,6 +125,35 @@ def note(connection: Connection, actor: str, verb: str, subject: str, reason: st
     )
 
 
+def approve(ledger: Engine, campaign: str, digest: str, actor: str) -> int:
+    """Approve a campaign's plan, by its digest; the number of approvers. Its author cannot; another digest is refused."""
+    with ledger.begin() as connection:
+        found = overview.view(connection, campaign)
+        if found is None:
+            raise LedgerError(f"there is no campaign {campaign!r}")
+        if actor == found.author:
+            raise LedgerError(f"{actor} is the author of campaign {campaign!r}, and cannot approve it")
+        if digest != found.digest:
+            raise LedgerError(f"the plan's digest is {found.digest}, not {digest[:80]}")
+        note(connection, actor, "approve", f"campaign/{campaign}", "approved", {"digest": digest})
+        return len({*found.approvers, actor})
+
+
+def go_on(ledger: Engine, campaign: str, reason: str, actor: str) -> int:
+    """Let the next wave begin although the gate of the last closed one did not pass; that one's number."""
+    with ledger.begin() as connection:
+        found = overview.view(connection, campaign)
+        held = [w for w in found.waves if w.closed and not w.passed] if found else []
+        if not held:
+            raise LedgerError(f"no gate of campaign {campaign!r} waits for a person")
+        connection.execute(
+            text("UPDATE wave SET passed_by = :actor WHERE campaign = :name AND number = :number"),
+            {"actor": actor, "name": campaign, "number": held[0].number},
+        )
+        note(connection, actor, "go on", f"campaign/{campaign}/wave/{held[0].number}", reason, {})
+        return held[0].number
+
+
 _STILL_IN_FLIGHT = frozenset({State.ACTIVATING, State.SCHEDULED, State.UNKNOWN, State.QUARANTINED})
 
 
@@ -167,16 +196,3 @@ def close_withdrawn(connection: Connection, campaign: str, reason: str, now: dat
     ]
     record(connection, facts, now)
     return len(found) - len(idle)
-
-
-def to_restore(connection: Connection, campaign: str) -> list[str]:
-    """The devices that run the campaign's image, or may come to: what a rollback must reach."""
-    rows = connection.execute(
-        text(
-            "SELECT DISTINCT u.eui FROM campaign_device u JOIN outbox_device o ON o.update_id = u.id"
-            " JOIN outbox b ON b.id = o.outbox_id AND b.sends > 0 WHERE u.campaign = :name"
-            " AND (o.leg = 'activate' OR (o.leg = 'distribute' AND u.device_type = 'PPMID')) ORDER BY u.eui"
-        ),
-        {"name": campaign},
-    )
-    return list(rows.scalars())

@@ -48,6 +48,8 @@ def draw(connection: Connection, name: str, request: CampaignRequest, user_id: s
 def freeze(connection: Connection, name: str, request: CampaignRequest, user_id: str, now: datetime) -> Planned:
     """Plan a campaign and keep it. The same request under the same name again gives the plan that is kept."""
     check_name(name)
+    if (found := kept(connection, name)) and _same(connection, name, request):
+        return found
     plan = draw(connection, name, request, user_id)
     campaign = campaigns.NewCampaign(
         name=name,
@@ -59,6 +61,7 @@ def freeze(connection: Connection, name: str, request: CampaignRequest, user_id:
         author=request.author,
         kind="rollback" if request.rollback_of else "forward",
         of=request.rollback_of,
+        request=request.model_dump(mode="json", exclude={"policy"}),
     )
     campaigns.create(connection, campaign, plan.waves, plan.left_out, now)
     return summary(name, plan)
@@ -75,6 +78,20 @@ def kept(connection: Connection, name: str) -> Planned | None:
         {"name": name},
     )
     return Planned(name, row.digest, list(waves.scalars()), {r.reason: r.n for r in left})
+
+
+def _same(connection: Connection, name: str, request: CampaignRequest) -> bool:
+    row = connection.execute(
+        text("SELECT release, seed, policy FROM campaign WHERE name = :name"), {"name": name}
+    ).one()
+    asked = (request.release, request.seed or name, request.policy.model_dump(mode="json"))
+    return (row.release, row.seed, row.policy) == asked
+
+
+def left_out(connection: Connection, name: str) -> dict[str, str]:
+    """The devices that a campaign's plan left out, and why."""
+    rows = connection.execute(text("SELECT eui, reason FROM left_out WHERE campaign = :name"), {"name": name})
+    return {row.eui: row.reason for row in rows}
 
 
 def summary(name: str, plan: Plan) -> Planned:

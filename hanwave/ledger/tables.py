@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Identity, Index, LargeBinary, UniqueConstraint
+from sqlalchemy import text as sql
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -127,11 +128,15 @@ class Campaign(SQLModel, table=True):
     seed: str
     digest: str
     status: str
-    """planned, running, closed or halted."""
+    """planned, running, withdrawn or closed."""
     author: str
     kind: str = "forward"
     """forward, or rollback (of which campaign: of)."""
     of: str | None = None
+    request: dict[str, Any] = _json()
+    """What was asked for, as it was asked."""
+    restored: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB))
+    """Of one that was rolled back: the campaigns that do it, and who none of them takes."""
     created_at: datetime = _time()
     closed_at: datetime | None = _time(optional=True)
 
@@ -148,6 +153,8 @@ class WaveRow(SQLModel, table=True):
     closed_at: datetime | None = _time(optional=True)
     verdict: str | None = None
     judged: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB))
+    passed_by: str | None = None
+    """Who let the next wave begin although the gate did not pass."""
 
 
 class LeftOut(SQLModel, table=True):
@@ -330,10 +337,20 @@ class Inbox(SQLModel, table=True):
     copies: int = 1
     routed_at: datetime | None = _time(optional=True)
     route: str | None = None
-    """ours, late, foreign or unread."""
+    """ours, late, foreign or unread; replayed for a refused one that was verified later."""
     note: str | None = None
+    forwarded_at: datetime | None = _time(optional=True)
+    """When one of the supplier's other systems took it: foreign and unread messages are theirs to judge."""
+    forward_tries: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
 
-    __table_args__ = (Index("inbox_unrouted", "id", postgresql_where=Column("routed_at").is_(None)),)
+    __table_args__ = (
+        Index("inbox_unrouted", "id", postgresql_where=Column("routed_at").is_(None)),
+        Index(
+            "inbox_to_forward",
+            *("forward_tries", "id"),
+            postgresql_where=sql("forwarded_at IS NULL AND verified AND route IN ('foreign', 'unread')"),
+        ),
+    )
 
 
 class Tally(SQLModel, table=True):

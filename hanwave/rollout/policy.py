@@ -129,6 +129,10 @@ class Policy(_Strict):
     soak_check: bool = True
     """Read the version back (11.2) at the end of the soak: a device that went quiet is not settled."""
 
+    def all_at_once(self) -> Self:
+        """The same policy in one wave: a rollback does not wait for gates, only for its devices."""
+        return self.model_copy(update={"waves": (Wave(share=1),)})
+
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if not self.waves:

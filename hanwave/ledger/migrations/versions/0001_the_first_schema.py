@@ -131,8 +131,17 @@ def upgrade() -> None:
         sa.Column("routed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("route", sa.String(), nullable=True),
         sa.Column("note", sa.String(), nullable=True),
+        sa.Column("forwarded_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("forward_tries", sa.Integer(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("key"),
+    )
+    op.create_index(
+        "inbox_to_forward",
+        "inbox",
+        ["forward_tries", "id"],
+        unique=False,
+        postgresql_where=sa.text("forwarded_at IS NULL AND verified AND route IN ('foreign', 'unread')"),
     )
     op.create_index("inbox_unrouted", "inbox", ["id"], unique=False, postgresql_where=sa.text("routed_at IS NULL"))
     op.create_table(
@@ -250,6 +259,8 @@ def upgrade() -> None:
         sa.Column("author", sa.String(), nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("of", sa.String(), nullable=True),
+        sa.Column("request", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("restored", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["release"], ["release.name"]),
@@ -309,6 +320,7 @@ def upgrade() -> None:
         sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("verdict", sa.String(), nullable=True),
         sa.Column("judged", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("passed_by", sa.String(), nullable=True),
         sa.ForeignKeyConstraint(["campaign"], ["campaign.name"]),
         sa.PrimaryKeyConstraint("campaign", "number"),
     )

@@ -1,0 +1,102 @@
+"""How a campaign stands, all of it from the ledger: what its workflow, its page and the command line show and go on from."""
+
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, text
+
+from hanwave.ledger import campaigns, stops
+from hanwave.rollout.gate import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class WaveView:
+    """One wave: its size, whether it is open, and how it was judged."""
+
+    number: int
+    size: int
+    opened: bool
+    verdict: str | None
+    reason: str
+    passed_by: str | None
+
+    @property
+    def closed(self) -> bool:
+        """Whether every device of it has ended, and its gate has judged."""
+        return self.verdict is not None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the next wave may begin, by the verdict or by a person."""
+        return self.verdict == Verdict.PASS or self.passed_by is not None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A campaign: its plan, its people, its waves, its devices by state, and what stops it."""
+
+    name: str
+    release: str
+    digest: str
+    status: str
+    author: str
+    approvals: int
+    approvers: list[str]
+    sweep: float
+    fallbacks: list[str]
+    restoring: list[str] | None
+    waves: list[WaveView] = field(default_factory=list)
+    funnel: dict[str, int] = field(default_factory=dict)
+    stops: list[str] = field(default_factory=list)
+
+
+def view(connection: Connection, name: str) -> View | None:
+    """The campaign of that name; None where there is none."""
+    row = connection.execute(
+        text("SELECT release, digest, status, author, request, restored FROM campaign WHERE name = :name"),
+        {"name": name},
+    ).one_or_none()
+    if row is None:
+        return None
+    return View(
+        name=name,
+        release=row.release,
+        digest=row.digest,
+        status=row.status,
+        author=row.author,
+        approvals=row.request.get("approvals", 0),
+        approvers=_approvers(connection, name, row.digest),
+        sweep=campaigns.frame(connection, name).policy.sweep.total_seconds(),
+        fallbacks=row.request.get("fallbacks", []),
+        restoring=row.restored["campaigns"] if row.restored else None,
+        waves=_waves(connection, name),
+        funnel=campaigns.funnel(connection, name),
+        stops=[str(stop) for stop in stops.open_stops(connection, name)],
+    )
+
+
+def _approvers(connection: Connection, name: str, digest: str) -> list[str]:
+    rows = connection.execute(
+        text(
+            "SELECT DISTINCT actor FROM note WHERE verb = 'approve' AND subject = :subject"
+            " AND document ->> 'digest' = :digest ORDER BY actor"
+        ),
+        {"subject": f"campaign/{name}", "digest": digest},
+    )
+    return list(rows.scalars())
+
+
+def _waves(connection: Connection, name: str) -> list[WaveView]:
+    rows = connection.execute(
+        text(
+            "SELECT number, size, opened_at IS NOT NULL AS opened, verdict, coalesce(judged ->> 'reason', '') AS reason,"
+            " passed_by FROM wave WHERE campaign = :name ORDER BY number"
+        ),
+        {"name": name},
+    )
+    return [WaveView(*row) for row in rows]
+
+
+def closed(connection: Connection, names: list[str]) -> bool:
+    """Whether all those campaigns are over."""
+    statement = text("SELECT count(*) FROM campaign WHERE name = ANY(:names) AND closed_at IS NULL")
+    return not connection.execute(statement, {"names": names}).scalar_one()

@@ -1,0 +1,79 @@
+"""Rolling back: a forward campaign to the approved fallback, for every device that runs the bad image or may come to.
+
+Guarantees: what is only held is never activated, what never left is given back, and each device of the campaign is
+either in one rollback campaign, or still in flight, or named with the reason why none of the fallbacks takes it.
+"""
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, Engine, text
+
+from hanwave.ledger import campaigns, control, planning
+from hanwave.ledger.database import LedgerError
+from hanwave.rollout.request import CampaignRequest, Cohort
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """A planned rollback: its campaigns, who none of them takes (by reason), and how many are still in flight."""
+
+    campaigns: list[str]
+    left_out: dict[str, int]
+    in_flight: int
+
+
+def plan_rollback(ledger: Engine, campaign: str, releases: list[str], reason: str, actor: str) -> Restore:
+    """Withdraw a campaign, and plan one for each fallback release, first come first served. Again: the same plans."""
+    in_flight = control.withdraw_campaign(ledger, campaign, reason, actor)
+    with ledger.begin() as connection:
+        left = dict.fromkeys(to_restore(connection, campaign), "no fallback release was given")
+        planned: list[str] = []
+        for number, release in enumerate(releases, 1):
+            name = f"{campaign}-back-{number}"
+            reasons = _plan(connection, campaign, name, release, actor, list(left))
+            if len(reasons) < len(left):
+                planned.append(name)
+            left = reasons
+        restore = Restore(planned, dict(Counter(left.values()).most_common()), in_flight)
+        connection.execute(
+            text("UPDATE campaign SET restored = CAST(:restored AS jsonb) WHERE name = :name"),
+            {"name": campaign, "restored": json.dumps(asdict(restore))},
+        )
+        return restore
+
+
+def to_restore(connection: Connection, campaign: str) -> list[str]:
+    """The devices that run the campaign's image, or may come to: what a rollback must reach."""
+    rows = connection.execute(
+        text(
+            "SELECT DISTINCT u.eui FROM campaign_device u JOIN outbox_device o ON o.update_id = u.id"
+            " JOIN outbox b ON b.id = o.outbox_id AND b.sends > 0 WHERE u.campaign = :name"
+            " AND (o.leg = 'activate' OR (o.leg = 'distribute' AND u.device_type = 'PPMID')) ORDER BY u.eui"
+        ),
+        {"name": campaign},
+    )
+    return list(rows.scalars())
+
+
+def _plan(
+    connection: Connection, campaign: str, name: str, release: str, actor: str, euis: list[str]
+) -> dict[str, str]:
+    """Plan one rollback campaign over those devices; the ones that it leaves out, and why."""
+    if not euis:
+        return {}
+    frame = campaigns.frame(connection, campaign)
+    request = CampaignRequest(
+        release=release,
+        cohort=Cohort(devices=tuple(euis)),
+        policy=frame.policy.all_at_once(),
+        author=actor,
+        rollback_of=campaign,
+    )
+    try:
+        planning.freeze(connection, name, request, frame.user_id, datetime.now(UTC))
+    except LedgerError as error:
+        return dict.fromkeys(euis, str(error))
+    return planning.left_out(connection, name)

@@ -1,0 +1,247 @@
+"""FirmwareCampaign: freezes the plan, takes approvals, runs the waves in order, judges each gate, rolls back.
+
+What it knows, the ledger knows: started again without an input it goes on from there, which is also how it continues as
+new and how it is recovered. Its waves outlive it (ABANDON), so nothing done to this workflow can lose a device. Every
+Update has a validator that refuses a wrong input with a sentence that shows a right one; halting is never gated.
+"""
+
+from datetime import timedelta
+from typing import Any, NoReturn
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import ActivityError, ApplicationError, WorkflowAlreadyStartedError
+
+with workflow.unsafe.imports_passed_through():
+    from activities.campaign import Act, CampaignActivities, FreezeAsk, Stopped
+    from hanwave import names
+    from hanwave.ledger.overview import View, WaveView
+    from hanwave.ledger.rollback import Restore
+    from hanwave.rollout.request import EXAMPLE, RequestError, check_name, parse_request
+    from workflows import verbs
+    from workflows.wave import WaveStart
+
+_PATIENT = RetryPolicy(
+    maximum_interval=timedelta(seconds=30),
+    # What hanwave refuses stays refused; a database or an engine that is down comes back.
+    non_retryable_error_types=["LedgerError", "RequestError", "ReleaseError"],
+)
+_SHORT = timedelta(minutes=2)
+
+
+@workflow.defn(name=names.CAMPAIGN_WORKFLOW)
+class FirmwareCampaign:
+    """One campaign."""
+
+    def __init__(self) -> None:
+        """Nothing is known yet."""
+        self._name = workflow.info().workflow_id.removeprefix("campaign/")
+        self._view: View | None = None
+        self._waits_for = "its plan to be frozen"
+        self._changed = False
+
+    @workflow.run
+    async def run(self, raw: Any = None) -> dict[str, str]:
+        """Run the campaign to its end; the result says how each wave was judged."""
+        await self._begin(raw)
+        await self._until(lambda v: len(v.approvers) >= v.approvals, self._approvals_wanted)
+        for wave in self._known.waves:
+            if not self._known.restoring:
+                await self._wave(wave.number)
+        if restoring := self._known.restoring:
+            await self._restore(restoring)
+        await self._ask(CampaignActivities.close_campaign, self._name)
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        await self._look("")
+        return {str(w.number): f"{w.verdict}: {w.reason}" if w.verdict else "not run" for w in self._known.waves}
+
+    async def _begin(self, raw: Any) -> None:
+        """Freeze the plan of a request; without one, go on from the plan that the ledger keeps."""
+        try:
+            check_name(self._name)
+            if raw:
+                await self._ask(CampaignActivities.freeze_plan, FreezeAsk(self._name, parse_request(raw)))
+        except RequestError as error:
+            _refuse(str(error))
+        self._view = await self._ask(CampaignActivities.view_campaign, self._name)
+        if self._view is None:
+            _refuse(f"the input is missing, and the ledger has no campaign {self._name!r}; a right one is {EXAMPLE}")
+
+    @property
+    def _known(self) -> View:
+        if self._view is None:
+            raise ApplicationError("the plan is not frozen yet: try again in a moment", type="Refused")
+        return self._view
+
+    async def _ask(self, activity: Any, argument: Any) -> Any:
+        """Run an activity; what the ledger refuses for good fails with the ledger's own sentence."""
+        try:
+            return await workflow.execute_activity_method(
+                activity, argument, start_to_close_timeout=_SHORT, retry_policy=_PATIENT
+            )
+        except ActivityError as error:
+            raise ApplicationError(str(error.cause or error), type="Refused", non_retryable=True) from error
+
+    async def _look(self, waits_for: str) -> View:
+        """See how the campaign stands, and bring its page up to date."""
+        self._view = await self._ask(CampaignActivities.view_campaign, self._name)
+        self._waits_for = waits_for
+        workflow.set_current_details(verbs.page(self._known, waits_for))
+        return self._known
+
+    async def _until(self, done: verbs.Test, waits_for: verbs.Says) -> View:
+        """Wait until the ledger says so. It is asked when something is heard, and now and then."""
+        while not done(view := await self._look(waits_for(self._known))):
+            self._changed = False
+            if workflow.info().is_continue_as_new_suggested() and workflow.all_handlers_finished():
+                workflow.continue_as_new()
+            seconds = max(2.0, 10 * view.sweep)
+            try:
+                await workflow.wait_condition(
+                    lambda: self._changed,
+                    timeout=timedelta(seconds=seconds),
+                    timeout_summary=f"waits for {self._waits_for}",
+                )
+            except TimeoutError:
+                continue
+        return view
+
+    def _approvals_wanted(self, view: View) -> str:
+        wanted = view.approvals - len(view.approvers)
+        return f"{wanted} approval(s) of plan {view.digest} by others than {view.author}" if wanted > 0 else "wave 1"
+
+    async def _wave(self, number: int) -> None:
+        """Run a wave to its end, and wait at its gate for a pass, a person or a rollback."""
+
+        def wave(view: View) -> WaveView:
+            return view.waves[number - 1]
+
+        if not wave(self._known).closed:
+            await self._start_wave(number)
+        await self._until(lambda v: wave(v).closed or bool(v.restoring), lambda v: verbs.waits_for_wave(v, wave(v)))
+        await self._until(lambda v: wave(v).passed or bool(v.restoring), lambda v: verbs.waits_at_gate(wave(v)))
+
+    async def _start_wave(self, number: int) -> None:
+        start = WaveStart(self._name, number, self._known.sweep)
+        await self._start(
+            names.WAVE_WORKFLOW, start, names.wave_id(self._name, number), f"wave {number} of {self._name}"
+        )
+
+    async def _start(self, kind: str, argument: Any, workflow_id: str, summary: str) -> None:
+        """Start a child that outlives us; one that runs already is the one that we want."""
+        try:
+            await workflow.start_child_workflow(
+                kind,
+                argument,
+                id=workflow_id,
+                parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                static_summary=summary,
+            )
+        except WorkflowAlreadyStartedError:
+            workflow.logger.info("%s runs already", workflow_id)
+
+    async def _restore(self, restoring: list[str]) -> None:
+        """Run the rollback's campaigns, and wait for their ends and for our own devices still in flight."""
+        for name in restoring:
+            await self._start(names.CAMPAIGN_WORKFLOW, None, names.campaign_id(name), f"rolls {self._name} back")
+        self._waits_for = f"the rollback: {', '.join(restoring)}"
+        while not await self._ask(CampaignActivities.are_closed, restoring):
+            await self._look(self._waits_for)
+            await workflow.sleep(timedelta(seconds=max(2.0, 2 * self._known.sweep)), summary=self._waits_for)
+
+    # The verbs. Each is an Update, so that whoever sends it learns at once what came of it.
+
+    async def _act(self, activity: Any, act: Act) -> Any:
+        result = await self._ask(activity, act)
+        self._changed = True
+        return result
+
+    @workflow.update
+    async def approve(self, raw: Any = None) -> int:
+        """Approve the plan: {"actor": "bob", "digest": "<the plan's>"}; the author cannot. Returns how many did."""
+        verb = verbs.read(verbs.Approve, raw)
+        return int(await self._act(CampaignActivities.approve_plan, Act(self._name, verb.actor, verb.digest)))
+
+    @approve.validator
+    def _check_approve(self, raw: Any = None) -> None:
+        verb = verbs.read(verbs.Approve, raw)
+        if verb.actor == self._known.author:
+            _refuse(f"{verb.actor} is the author of this campaign, and cannot approve it")
+        if verb.digest != self._known.digest:
+            _refuse(f"the plan's digest is {self._known.digest}, not {verb.digest[:80]}")
+
+    @workflow.update
+    async def halt(self, raw: Any = None) -> Stopped:
+        """Stop everything forward at once: {"actor": "ann", "reason": "..."}; both may be left out."""
+        verb = verbs.read_halt(raw)
+        stopped: Stopped = await self._act(CampaignActivities.halt_campaign, Act(self._name, verb.actor, verb.reason))
+        return stopped
+
+    @halt.validator
+    def _check_halt(self, raw: Any = None) -> None:
+        verbs.read_halt(raw)
+
+    @workflow.update
+    async def pause(self, raw: Any = None) -> str:
+        """Stop for a while: {"actor": "ann", "reason": "...", "leg": "distribute" or "activate" (else both)}."""
+        verb = verbs.read(verbs.Pause, raw)
+        await self._act(CampaignActivities.pause_campaign, Act(self._name, verb.actor, verb.reason, verb.leg))
+        return f"{verb.leg or 'every forward leg'} is paused"
+
+    @pause.validator
+    def _check_pause(self, raw: Any = None) -> None:
+        verbs.read(verbs.Pause, raw)
+
+    @workflow.update
+    async def resume(self, raw: Any = None) -> list[str]:
+        """Lift this campaign's halts, pauses and breakers: {"actor": "ann", "reason": "..."}; returns what was lifted."""
+        verb = verbs.read(verbs.Verb, raw)
+        lifted: list[str] = await self._act(
+            CampaignActivities.resume_campaign, Act(self._name, verb.actor, verb.reason)
+        )
+        return lifted
+
+    @resume.validator
+    def _check_resume(self, raw: Any = None) -> None:
+        verbs.read(verbs.Verb, raw)
+
+    @workflow.update
+    async def go_on(self, raw: Any = None) -> str:
+        """Begin the next wave although the gate did not pass: {"actor": "ann", "reason": "..."}."""
+        verb = verbs.read(verbs.Verb, raw)
+        wave = await self._act(CampaignActivities.let_go_on, Act(self._name, verb.actor, verb.reason))
+        return f"the gate of wave {wave} is passed by {verb.actor}"
+
+    @go_on.validator
+    def _check_go_on(self, raw: Any = None) -> None:
+        verbs.read(verbs.Verb, raw)
+
+    @workflow.update
+    async def roll_back(self, raw: Any = None) -> Restore:
+        """Undo: {"actor": "ann", "reason": "...", "releases": ["the fallback", "one for models that refuse it"]}."""
+        verb = verbs.read(verbs.RollBack, raw)
+        releases = list(verb.releases or self._known.fallbacks)
+        act = Act(self._name, verb.actor, verb.reason, releases=releases)
+        restored: Restore = await self._act(CampaignActivities.plan_rollback, act)
+        return restored
+
+    @roll_back.validator
+    def _check_roll_back(self, raw: Any = None) -> None:
+        verb = verbs.read(verbs.RollBack, raw)
+        if not verb.releases and not self._known.fallbacks:
+            _refuse(f"name the releases to go back to, as in {verbs.example(verbs.RollBack)}")
+
+    @workflow.signal(name=names.WAVE_STOPPED)
+    def wave_stopped(self, why: str = "") -> None:  # noqa: ARG002 - for the reader of the history
+        """A wave says that it is stopped, goes on, or has closed: the ledger is looked at."""
+        self._changed = True
+
+    @workflow.query
+    def waits_for(self) -> str:
+        """What the campaign waits for, in a sentence."""
+        return self._waits_for
+
+
+def _refuse(sentence: str) -> NoReturn:
+    raise ApplicationError(sentence, type="BadInput", non_retryable=True)
