@@ -114,7 +114,8 @@ def verify_command(
         "verified": True,
         "kind": kind_of(signed.message),
         "signer": str(signed.signer.eui),
-        "role": f"{signed.signer.role:02X}",
+        "role": signed.signer.role,
+        "ou": f"{signed.signer.role:02X}",
         "issuer": signed.signer.issuer,
         "serial": str(signed.signer.serial),
     }
