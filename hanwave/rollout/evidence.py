@@ -234,7 +234,7 @@ def _refused(base: Finding, image_hash: str | None) -> Finding:
     return replace(base, kind=_VERIFIED[base.code], leg=Leg.DISTRIBUTE, detail=image_hash)
 
 
-def _dcc_alert(message: duis.Response, body: duis.DCCAlertMessage) -> list[Finding]:  # noqa: PLR0911 - one a structure
+def _dcc_alert(message: duis.Response, body: duis.DCCAlertMessage) -> list[Finding]:  # noqa: C901, PLR0911 - a return a structure
     base = Finding(None, Kind.HEARD, message.at, Evidence.DCC, body.code, detail=body.code)
     match body.alert:
         case duis.CSPFirmwareDeliveryStatus() as alert:

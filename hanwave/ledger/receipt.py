@@ -1,0 +1,123 @@
+"""Taking a message in: judged by its signature, kept either way, before anybody is answered.
+
+Guarantees: nothing is kept as verified but what a trusted certificate of the DCC's signed; the same message again, newly
+signed or dated, only counts a copy; what is refused is kept apart with its reason, and `replay` judges it again once
+the trust store is mended.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, text
+
+from hanwave import duis
+from hanwave.credentials import CredentialError
+from hanwave.ledger import inbox
+
+_NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A message's key in the inbox, and why it was refused (None: it is verified)."""
+
+    key: str
+    refusal: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the inbox made of a message."""
+
+    judged: Judged
+    new: bool
+
+    @property
+    def verified(self) -> bool:
+        """Whether it may be answered 204."""
+        return self.judged.refusal is None
+
+
+def judge(raw: bytes, trust: duis.TrustStore, now: datetime) -> Judged:
+    """Whether those bytes are a response or alert that the DCC signed, by the certificates valid now; and their key."""
+    try:
+        message = duis.read_signed(raw, trust, now).message
+    except (duis.DuisError, CredentialError) as error:
+        return Judged(f"unverified/{hashlib.sha256(raw).hexdigest()}", str(error))
+    if not isinstance(message, duis.Response):
+        return Judged(f"unverified/{hashlib.sha256(raw).hexdigest()}", "it is a Request, which only the DCC receives")
+    return Judged(key_of(message, raw))
+
+
+def key_of(message: duis.Response, raw: bytes) -> str:
+    """ResponseID (or RequestID), kind and code, and the digest of the message without signature and time.
+
+    The digest keeps apart what a device that begins to count anew says under an old ResponseID.
+    """
+    try:
+        same = duis.write(replace(message, at=_NO_TIME))
+    except duis.DuisError:
+        # What can be read and not written must not be lost for its key.
+        same = raw
+    return f"{message.response_id or message.request_id or '-'}/{_kind(message)}/{hashlib.sha256(same).hexdigest()}"
+
+
+def _kind(message: duis.Response) -> str:
+    body = message.body
+    if isinstance(body, duis.ResponseMessage):
+        return f"{type(body.content).__name__}/{message.code}"
+    if isinstance(body, duis.DeviceAlertMessage):
+        return f"{type(body).__name__}/{body.alert_code}"
+    if isinstance(body, duis.DCCAlertMessage):
+        return f"{type(body.alert).__name__}/{body.code}"
+    return f"{body.name}/{message.code}"
+
+
+def keep(connection: Connection, judged: Judged, raw: bytes, now: datetime) -> Kept:
+    """Store a judged message raw; commit before it is answered."""
+    refusal = judged.refusal
+    new = inbox.store(connection, judged.key, raw, now, verified=refusal is None, note=refusal)
+    return Kept(judged, new)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A message that was refused and waits to be judged again, or for a person."""
+
+    id: int
+    received_at: datetime
+    size: int
+    copies: int
+    reason: str
+
+
+def refused(connection: Connection, most: int = 1000) -> list[Refused]:
+    """The messages that could not be verified and were not yet replayed with success, oldest first."""
+    rows = connection.execute(
+        text(
+            "SELECT id, received_at, length(raw) AS size, copies, note FROM inbox"
+            " WHERE NOT verified AND routed_at IS NULL ORDER BY id LIMIT :most"
+        ),
+        {"most": most},
+    )
+    return [Refused(row.id, row.received_at, row.size, row.copies, row.note or "") for row in rows]
+
+
+def replay(connection: Connection, message_id: int, trust: duis.TrustStore, now: datetime) -> str | None:
+    """Judge a refused message again, by the certificates that were valid when it came; the reason, if still refused.
+
+    A verified one goes the way of every message; the refused row stays, and says under which key it was taken in.
+    """
+    row = connection.execute(
+        text("SELECT raw, received_at FROM inbox WHERE id = :id AND NOT verified AND routed_at IS NULL FOR UPDATE"),
+        {"id": message_id},
+    ).one_or_none()
+    if row is None:
+        return f"message {message_id} is not one that waits to be judged again"
+    judged = judge(row.raw, trust, row.received_at)
+    if judged.refusal is not None:
+        return judged.refusal
+    keep(connection, judged, row.raw, row.received_at)
+    inbox.routed(connection, message_id, "replayed", now, f"verified, and taken in as {judged.key}")
+    return None

@@ -1,0 +1,333 @@
+"""Routing: what a stored message says becomes facts of the updates that it is about.
+
+Guarantees: a message is matched by the request that it answers, else by the device's open update, never by guess; a
+finding for another User ID, another image or an ended update becomes no fact of an open one; routing a message again
+changes nothing; what is not wholly ours is left for the supplier's other systems, even where we learnt from it.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+from sqlalchemy import Connection, text
+
+from hanwave import duis
+from hanwave.ledger import inbox
+from hanwave.ledger.standing import Fact, Folded, record
+from hanwave.names import Wake
+from hanwave.rollout.decide import Step
+from hanwave.rollout.device import ENDED, State
+from hanwave.rollout.events import Event, Evidence, Kind, Leg
+from hanwave.rollout.evidence import TELLS_VERSION, Contradiction, Finding, addressee, findings
+
+
+class Route(StrEnum):
+    """What a message was to us."""
+
+    OURS = "ours"
+    LATE = "late"
+    """Of a device's update that has ended: kept, and people are told."""
+    FOREIGN = "foreign"
+    """Of another system on our User ID, or of general interest: to be forwarded."""
+    UNREAD = "unread"
+    """It could not be understood, or contradicts itself: kept, and forwarded too."""
+
+
+class Waking(NamedTuple):
+    """Whose workflow has a decision to take."""
+
+    campaign: str
+    eui: str
+    wake: Wake
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """What became of a message."""
+
+    route: Route
+    wakes: tuple[Waking, ...] = ()
+
+
+class _Member(NamedTuple):
+    """An update that a finding may be about."""
+
+    update_id: int
+    eui: str
+    hop: int
+    user_id: str
+    version: str
+    """The version that the update wants."""
+    open: bool
+    leg: Leg | None = None
+    """The leg and attempt of the request that was answered, and when it was granted."""
+    attempt: int = 0
+    granted_at: datetime | None = None
+
+
+class _Try(NamedTuple):
+    leg: Leg
+    attempt: int
+    granted_at: datetime
+
+
+class _Late(NamedTuple):
+    finding: Finding
+    eui: str
+    why: str = "came after the update had ended"
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What routing a message comes to, gathered over its findings."""
+
+    facts: list[Fact]
+    late: list[_Late]
+    ours: bool = False
+
+
+def route(connection: Connection, received: inbox.Received, now: datetime) -> Routed:
+    """Record what a stored, verified message says, and mark it as routed; now is aware UTC."""
+    try:
+        to, found = _understand(received.raw)
+    except (duis.DuisError, Contradiction) as error:
+        inbox.routed(connection, received.id, Route.UNREAD, now, str(error))
+        return Routed(Route.UNREAD)
+    outcome = _match(connection, found, to, received)
+    folded = record(connection, outcome.facts, now)
+    _tell_fleet(connection, found, to)
+    _tell_people(connection, found, outcome, received, now)
+    kind, note = _kind(outcome)
+    inbox.routed(connection, received.id, kind, now, note)
+    return Routed(kind, tuple(_wakes(folded)))
+
+
+def _understand(raw: bytes) -> tuple[str | None, tuple[Finding, ...]]:
+    """For which User ID the message is (where it says so), and what it says."""
+    message = duis.read(raw)
+    if not isinstance(message, duis.Response):
+        raise Contradiction("it is a Request, and only the DCC's responses and alerts are for us")
+    to = addressee(message)
+    return str(to) if to else None, findings(message)
+
+
+def _kind(outcome: _Outcome) -> tuple[Route, str | None]:
+    if outcome.ours:
+        return Route.OURS, None
+    if outcome.late:
+        return Route.LATE, "; ".join(f"{late.finding.kind} of {late.eui} {late.why}" for late in outcome.late[:3])
+    return Route.FOREIGN, None
+
+
+def _match(connection: Connection, found: Sequence[Finding], to: str | None, received: inbox.Received) -> _Outcome:
+    outcome = _Outcome([], [])
+    requests = {str(f.request_id) for f in found if f.request_id}
+    asked = _asked(connection, requests)
+    open_updates = _open_updates(connection, {str(f.eui) for f in found if f.eui})
+    ids = {m.update_id for members in asked.values() for m in members} | {m.update_id for m in open_updates.values()}
+    tries = _tries(connection, ids)
+    for finding in found:
+        if finding.request_id and (members := asked.get(str(finding.request_id))):
+            _answers(outcome, finding, members, tries, received)
+        elif (member := open_updates.get(str(finding.eui))) and to in (None, member.user_id):
+            _observed(outcome, finding, member, tries, received)
+        elif finding.leg and not finding.request_id and _was_updated(connection, finding, to):
+            outcome.late.append(_Late(finding, str(finding.eui)))
+    return outcome
+
+
+def _answers(
+    outcome: _Outcome,
+    finding: Finding,
+    members: Sequence[_Member],
+    tries: Mapping[int, list[_Try]],
+    received: inbox.Received,
+) -> None:
+    """A finding that names a request of ours: of one of its devices, or of all."""
+    about = [m for m in members if finding.eui is None or m.eui == str(finding.eui)]
+    for member in about:
+        if member.open:
+            outcome.facts.append(_fact(member, _event(finding, member, tries), received))
+        else:
+            outcome.late.append(_Late(finding, member.eui))
+    outcome.ours |= any(m.open for m in about)
+
+
+def _event(finding: Finding, member: _Member, tries: Mapping[int, list[_Try]]) -> Event:
+    """What an answer to that member's request means: of the request's leg and attempt."""
+    leg, attempt, kind = member.leg, member.attempt, finding.kind
+    if leg is Leg.WITHDRAW and kind is Kind.SCHEDULED:
+        # "Command accepted" to the cancelling date: what was held until now is dropped (domain 1.3).
+        kind, leg = Kind.WITHDRAWN, Leg.ACTIVATE
+        attempt = _attempt(tries.get(member.update_id, []), leg, member.granted_at)
+    return _as_event(finding, kind, leg, member.hop, attempt)
+
+
+def _as_event(finding: Finding, kind: Kind, leg: Leg | None, hop: int, attempt: int) -> Event:
+    return Event(kind, finding.at, leg, hop, attempt, finding.evidence, finding.version, finding.detail)
+
+
+def _fact(member: _Member, event: Event, received: inbox.Received) -> Fact:
+    return Fact(member.update_id, event, received.digest)
+
+
+_NAMES_IMAGE = frozenset({Kind.DELIVERED, Kind.DELIVERY_FAILED, Kind.TRANSFERRED})
+"""Findings whose version is that of the image that travels."""
+
+
+def _observed(
+    outcome: _Outcome,
+    finding: Finding,
+    member: _Member,
+    tries: Mapping[int, list[_Try]],
+    received: inbox.Received,
+) -> None:
+    """A finding of a device in an open update that names no request of ours."""
+    if finding.request_id is not None:
+        # Another system's request: of it we only learn which version the device runs.
+        if finding.kind in TELLS_VERSION:
+            seen = replace(finding, evidence=Evidence.DEVICE, detail=None)
+            outcome.facts.append(_fact(member, _as_event(seen, Kind.VERSION, None, member.hop, 0), received))
+        return
+    if finding.kind in _NAMES_IMAGE and finding.version != member.version:
+        outcome.late.append(_Late(finding, member.eui, f"is about another image, of version {finding.version}"))
+        return
+    attempt = _attempt(tries.get(member.update_id, []), finding.leg, finding.at)
+    outcome.facts.append(_fact(member, _as_event(finding, finding.kind, finding.leg, member.hop, attempt), received))
+    outcome.ours |= finding.kind is not Kind.HEARD
+
+
+def _attempt(tries: Iterable[_Try], leg: Leg | None, at: datetime | None) -> int:
+    """The attempt that evidence of that time is of: the latest granted by then, else the latest; 0 where there is none."""
+    of_leg = [t for t in tries if t.leg is leg]
+    by_then = [t for t in of_leg if at is None or t.granted_at <= at]
+    return max((t.attempt for t in by_then or of_leg), default=0)
+
+
+def _asked(connection: Connection, requests: set[str]) -> dict[str, list[_Member]]:
+    """The devices of those requests of ours; open: the update still has its device's lease."""
+    rows = connection.execute(
+        text(
+            "SELECT o.request_id, m.update_id, m.eui, m.hop, m.leg, m.attempt, o.user_id, o.granted_at,"
+            " l.update_id IS NOT NULL AS open FROM outbox o JOIN outbox_device m ON m.outbox_id = o.id"
+            " LEFT JOIN lease l ON l.eui = m.eui AND l.update_id = m.update_id WHERE o.request_id = ANY(:ids)"
+        ),
+        {"ids": sorted(requests)},
+    )
+    asked: dict[str, list[_Member]] = {}
+    for r in rows:
+        member = _Member(r.update_id, r.eui, r.hop, r.user_id, "", r.open, Leg(r.leg), r.attempt, r.granted_at)
+        asked.setdefault(r.request_id, []).append(member)
+    return asked
+
+
+def _open_updates(connection: Connection, euis: set[str]) -> dict[str, _Member]:
+    """The open update of each of those devices, by its lease."""
+    rows = connection.execute(
+        text(
+            "SELECT l.update_id, l.eui, u.hop, c.user_id, r.firmware_version FROM lease l"
+            " JOIN campaign_device u ON u.id = l.update_id JOIN campaign c ON c.name = u.campaign"
+            " JOIN release r ON r.name = c.release WHERE l.eui = ANY(:euis)"
+        ),
+        {"euis": sorted(euis)},
+    )
+    return {r.eui: _Member(r.update_id, r.eui, r.hop, r.user_id, r.firmware_version, open=True) for r in rows}
+
+
+def _tries(connection: Connection, update_ids: set[int]) -> dict[int, list[_Try]]:
+    """Every step that was granted in the present hop of those updates."""
+    rows = connection.execute(
+        text(
+            "SELECT m.update_id, m.leg, m.attempt, o.granted_at FROM outbox_device m JOIN outbox o ON o.id = m.outbox_id"
+            " JOIN campaign_device u ON u.id = m.update_id AND u.hop = m.hop WHERE m.update_id = ANY(:ids)"
+        ),
+        {"ids": sorted(update_ids)},
+    )
+    tries: dict[int, list[_Try]] = {}
+    for row in rows:
+        tries.setdefault(row.update_id, []).append(_Try(Leg(row.leg), row.attempt, row.granted_at))
+    return tries
+
+
+def _was_updated(connection: Connection, finding: Finding, to: str | None) -> bool:
+    """Whether we ever sent that device a request of that leg, for the User ID that the message is for."""
+    row = connection.execute(
+        text(
+            "SELECT 1 FROM campaign_device u JOIN outbox_device m ON m.update_id = u.id AND m.leg = :leg"
+            " JOIN campaign c ON c.name = u.campaign"
+            " WHERE u.eui = :eui AND (CAST(:to AS text) IS NULL OR c.user_id = :to) LIMIT 1"
+        ),
+        {"eui": str(finding.eui), "leg": finding.leg, "to": to},
+    )
+    return row.first() is not None
+
+
+_FLEET = text(
+    """
+    UPDATE device d SET
+        firmware_version = CASE WHEN f.version IS NOT NULL AND coalesce(d.last_heard <= f.at, true)
+            THEN f.version ELSE d.firmware_version END,
+        last_heard = CASE WHEN f.spoken THEN greatest(d.last_heard, f.at) ELSE d.last_heard END,
+        smi_status = CASE WHEN d.updated_at <= f.at THEN coalesce(f.smi_status, d.smi_status) ELSE d.smi_status END
+    FROM unnest(CAST(:euis AS text[]), CAST(:versions AS text[]), CAST(:statuses AS text[]),
+                CAST(:ats AS timestamptz[]), CAST(:spokens AS bool[])) AS f(eui, version, smi_status, at, spoken)
+    WHERE d.eui = f.eui AND (CAST(:to AS text) IS NULL OR :to IN (d.import_supplier, d.gas_supplier))
+    """
+)
+
+
+def _tell_fleet(connection: Connection, found: Sequence[Finding], to: str | None) -> None:
+    """Keep what the devices said of themselves; older news than the fleet has change nothing."""
+    news = [f for f in found if f.eui and (f.spoken or f.smi_status)]
+    if news:
+        values = {
+            "euis": [str(f.eui) for f in news],
+            "versions": [f.version if f.kind in TELLS_VERSION else None for f in news],
+            "statuses": [f.smi_status for f in news],
+            "ats": [f.at for f in news],
+            "spokens": [f.spoken for f in news],
+            "to": to,
+        }
+        connection.execute(_FLEET, values)
+
+
+def _tell_people(
+    connection: Connection, found: Sequence[Finding], outcome: _Outcome, received: inbox.Received, now: datetime
+) -> None:
+    """A note for each late finding and each alarm, once a message and device."""
+    notes = [("late", eui, f, f"{f.kind} ({f.code}) {why}") for f, eui, why in outcome.late]
+    notes += [("alarm", str(f.eui), f, f.detail or f.code) for f in found if f.alarm]
+    if not notes:
+        return
+    connection.execute(
+        text(
+            "INSERT INTO note (at, actor, verb, subject, reason, key, document)"
+            " VALUES (:now, 'hanwave', :verb, :subject, :reason, :key, CAST(:document AS jsonb)) ON CONFLICT DO NOTHING"
+        ),
+        [
+            {
+                "now": now,
+                "verb": verb,
+                "subject": f"device/{eui}",
+                "reason": reason,
+                "key": f"{verb}/{received.digest}/{eui}",
+                "document": json.dumps({"message": received.digest, "at": f.at.isoformat(), "version": f.version}),
+            }
+            for verb, eui, f, reason in notes
+        ],
+    )
+
+
+_DECIDES = frozenset({State.ACTIVATED, State.CONFIRMED, State.FAILED, State.UNKNOWN, *ENDED})
+
+
+def _wakes(folded: Sequence[Folded]) -> Iterable[Waking]:
+    """Those whose workflows have something to decide now; distribution is the wave's affair, and wakes nobody."""
+    for f in folded:
+        state = f.standing.state
+        decides = state in _DECIDES or (state is State.HELD and f.standing.attempt(Leg.ACTIVATE) > 0)
+        if decides and (state is not f.was or f.decision.step is not Step.WAIT):
+            yield Waking(f.campaign, f.eui, Wake(str(state), ended=state in ENDED))
