@@ -56,6 +56,9 @@ def _grant(connection: Connection, role: str) -> None:
     connection.execute(text(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {name}"))
     connection.execute(text(f"REVOKE UPDATE, DELETE, TRUNCATE ON {', '.join(APPEND_ONLY)} FROM {name}"))
     connection.execute(text(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {name}"))
+    # The fleet's import stages its rows in a temporary table.
+    database = connection.dialect.identifier_preparer.quote(str(connection.engine.url.database))
+    connection.execute(text(f"GRANT TEMPORARY ON DATABASE {database} TO {name}"))
 
 
 def revision(ledger: Engine) -> tuple[str | None, str | None]:

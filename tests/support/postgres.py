@@ -25,7 +25,7 @@ def create_database(postgres: Postgres, name: str, template: str = "template0") 
     with postgres.admin() as connection:
         connection.execute(statement)
         connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))
-        grant = sql.SQL("GRANT CONNECT ON DATABASE {} TO {}")
+        grant = sql.SQL("GRANT CONNECT, TEMPORARY ON DATABASE {} TO {}")
         connection.execute(grant.format(sql.Identifier(name), sql.Identifier(APPLICATION)))
     return postgres.dsn(OWNER, name)
 
