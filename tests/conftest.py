@@ -1,1 +1,1 @@
-pytest_plugins = ["tests.support.postgres", "tests.support.ledger"]
+pytest_plugins = ["tests.support.postgres", "tests.support.ledger", "tests.support.engine"]

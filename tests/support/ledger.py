@@ -1,5 +1,6 @@
 """A migrated ledger, and a small fleet in it, for the tests that need one."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -8,6 +9,11 @@ from itertools import count
 import pytest
 from sqlalchemy import Engine, text
 
+from hanwave.firmware.document import release_to_dict
+from hanwave.firmware.life import Stage, Step
+from hanwave.firmware.release import Release
+from hanwave.firmware.terms import DeviceType as FirmwareDeviceType
+from hanwave.firmware.terms import FirmwareVersion, HardwareRange, Model
 from hanwave.identifiers import EUI64
 from hanwave.ledger import campaigns, database
 from hanwave.rollout.device import State
@@ -56,6 +62,26 @@ def eui(number: int) -> str:
     return str(EUI64((0x00DB_0000_0000_0000 + number).to_bytes(8, "big")))
 
 
+def release_document(
+    name: str, device_type: str, version: str, *, may_downgrade: bool, at: datetime
+) -> dict[str, object]:
+    """A release as it is imported: received and no further, which is all that a plan asks of it."""
+    release = Release(
+        name=name,
+        device_type=FirmwareDeviceType(device_type),
+        manufacturer_code=0x121D,
+        image_type=0,
+        models=(Model(0x121D, 0x1111),),
+        hardware=HardwareRange(0, 0xFFFF),
+        firmware_version=FirmwareVersion.parse(version),
+        manufacturer_image_hash=bytes.fromhex(HASH),
+        manufacturer_image_length=1000,
+        life=(Step(Stage.RECEIVED, "ann", at, "made by a test"),),
+        may_downgrade=may_downgrade,
+    )
+    return release_to_dict(release)
+
+
 @dataclass
 class World:
     """A release, a fleet of one type, and campaigns over it; its clock moves by hand."""
@@ -78,6 +104,43 @@ class World:
                 ),
                 {"name": name, "type": self.device_type, "version": version, "hash": HASH, "now": self.now},
             )
+
+    def release_document(self, name: str = "r2", version: str = VERSION, *, may_downgrade: bool = False) -> None:
+        """A release with the document that a plan reads."""
+        document = release_document(name, self.device_type, version, may_downgrade=may_downgrade, at=self.now)
+        with self.engine.begin() as connection:
+            connection.execute(
+                text(
+                    "INSERT INTO release VALUES (:name, :type, '121D', :version, :hash, 'general',"
+                    " CAST(:document AS jsonb), :now)"
+                ),
+                {
+                    "name": name,
+                    "type": self.device_type,
+                    "version": version,
+                    "hash": HASH,
+                    "now": self.now,
+                    "document": json.dumps(document),
+                },
+            )
+
+    def exposed(self) -> list[str]:
+        """The devices that were sent an activation."""
+        with self.engine.connect() as connection:
+            rows = connection.execute(text("SELECT eui FROM outbox_device WHERE leg = 'activate'"))
+            return list(rows.scalars())
+
+    def runs(self, version: str, euis: list[str]) -> None:
+        """The fleet now has it that those devices run that version."""
+        with self.engine.begin() as connection:
+            connection.execute(
+                text("UPDATE device SET firmware_version = :version WHERE eui = ANY(:euis)"),
+                {"version": version, "euis": euis},
+            )
+
+    def digest(self) -> str:
+        with self.engine.connect() as connection:
+            return str(connection.execute(text("SELECT digest FROM campaign")).scalar_one())
 
     def fleet(self, size: int, *, homes: int | None = None) -> list[str]:
         euis = [eui(n) for n in range(size)]

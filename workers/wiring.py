@@ -1,0 +1,67 @@
+"""How the processes are put together: engines, clients and workers from settings, each made in one place."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from sqlalchemy import Engine
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.service import TLSConfig
+from temporalio.worker import Worker
+
+from activities.campaign import CampaignActivities
+from activities.gateway import Deliver, GatewayActivities
+from activities.wave import WaveActivities
+from hanwave import names
+from hanwave.identifiers import EUI64
+from hanwave.settings import Temporal
+from workflows.campaign import FirmwareCampaign
+from workflows.device import DeviceUpdate
+from workflows.wave import RolloutWave
+
+_THREADS = 16
+"""Activities at once: each holds at most one ledger connection, and the pool has as many."""
+
+
+async def connect(settings: Temporal) -> Client:
+    """A client of the engine, with TLS where a certificate or an authority is named."""
+    tls: TLSConfig | bool = False
+    if settings.ca or settings.certificate:
+        tls = TLSConfig(
+            server_root_ca_cert=settings.ca.read_bytes() if settings.ca else None,
+            client_cert=settings.certificate.read_bytes() if settings.certificate else None,
+            client_private_key=settings.key.read_bytes() if settings.key else None,
+        )
+    return await Client.connect(
+        settings.address, namespace=settings.namespace, tls=tls, data_converter=pydantic_data_converter
+    )
+
+
+def campaign_worker(client: Client, ledger: Engine, user_id: str) -> Worker:
+    """Runs the workflows, and the activities that ask the ledger and the engine."""
+    wave, campaign = WaveActivities(ledger, client), CampaignActivities(ledger, user_id)
+    return Worker(
+        client,
+        task_queue=names.CAMPAIGN_QUEUE,
+        workflows=[FirmwareCampaign, RolloutWave, DeviceUpdate],
+        activities=[
+            *(wave.open_wave, wave.sweep_wave, wave.close_wave),
+            *(wave.start_devices, wave.wake_devices, wave.tell_devices),
+            *(campaign.freeze_plan, campaign.view_campaign, campaign.close_campaign, campaign.are_closed),
+            *(campaign.approve_plan, campaign.let_go_on, campaign.plan_rollback),
+            *(campaign.halt_campaign, campaign.pause_campaign, campaign.resume_campaign),
+        ],
+        activity_executor=ThreadPoolExecutor(_THREADS),
+        max_concurrent_activities=_THREADS,
+    )
+
+
+def gateway_worker(client: Client, ledger: Engine, deliver: Deliver, acb: EUI64) -> Worker:
+    """Runs the activities that speak to the DCC."""
+    gateway = GatewayActivities(ledger, deliver, acb)
+    return Worker(
+        client,
+        task_queue=names.GATEWAY_QUEUE,
+        activities=[gateway.distribute, gateway.read_versions, gateway.advance],
+        activity_executor=ThreadPoolExecutor(_THREADS),
+        max_concurrent_activities=_THREADS,
+    )
