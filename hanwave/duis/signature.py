@@ -124,7 +124,7 @@ def read_signed(
     """The message in those bytes, if a trusted certificate signed it, valid at that time.
 
     A request must be signed by its originator. allow_unsigned accepts a message without a signature (DCC's synchronous
-    errors have none); a signature that is there must hold. Errors: MalformedMessage, SignatureError, CredentialError.
+    errors have none); a signature that is there must hold. Errors: MalformedMessage, SignatureError.
     """
     root = parse(data, max_bytes)
     signature = detach_signature(root)

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from cryptography import x509
 
-from hanwave.credentials import Certificate, Role
+from hanwave.credentials import Certificate, CredentialError, Role
 from hanwave.duis.errors import SignatureError
 
 _SERIAL = re.compile(r"[0-9]{1,49}", re.ASCII)
@@ -38,7 +38,10 @@ class TrustStore:
         certificate = self._certificates.get((_parse_name(issuer), int(serial)))
         if certificate is None:
             raise SignatureError(f"no trusted certificate has the issuer {issuer[:80]!r} and the serial {serial}")
-        certificate.check(self._role, at)
+        try:
+            certificate.check(self._role, at)
+        except CredentialError as error:
+            raise SignatureError(f"the signer is not accepted: {error}") from error
         return certificate
 
 

@@ -10,6 +10,7 @@ import pytest
 from hanwave.credentials import Role
 from hanwave.duis import (
     ActivateFirmware,
+    DuisError,
     GBCSPayload,
     MalformedMessage,
     Request,
@@ -20,7 +21,6 @@ from hanwave.duis import (
     read_signed,
     sign,
 )
-from hanwave.errors import HanwaveError
 from hanwave.identifiers import EUI64, RequestID
 from infra.pki import Authority
 
@@ -46,7 +46,7 @@ SIGNED = sign(RESPONSE, DCC.key, DCC.certificate, AT)
 LIMIT_S, LIMIT_MB = 1.0, 50
 
 
-def refused(data, sentence=None, *, error=HanwaveError, trust=TRUSTED, **options):
+def refused(data, sentence=None, *, error=DuisError, trust=TRUSTED, **options):
     """Neither reader takes the data, soon and without filling memory; returns what read_signed said."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     tracemalloc.start()

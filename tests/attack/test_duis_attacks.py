@@ -85,6 +85,16 @@ def test_deep_nesting():
     malformed(BODY.replace(b"<sr:Body>", b"<sr:Body>" + nested), "deep")
 
 
+def test_deep_nesting_in_a_reader_that_takes_images():
+    for depth in (33, 2_000, 9_000):
+        malformed(b"<a>" * depth + b"</a>" * depth, "deep|not well-formed", max_bytes=MAX_REQUEST_BYTES)
+
+
+def test_a_value_of_sixteen_million_characters():
+    long = BODY.replace(b">I0<", b">" + b"I" * (MAX_REQUEST_BYTES - len(BODY)) + b"<")
+    malformed(long, "ResponseCode", max_bytes=MAX_REQUEST_BYTES)
+
+
 def test_oversized():
     malformed(PLAIN + b" " * MAX_MESSAGE_BYTES, "octets; at most 2097152")
     malformed(b"<a" + b" " * MAX_REQUEST_BYTES, "octets; at most", max_bytes=MAX_REQUEST_BYTES)
@@ -195,7 +205,7 @@ def test_a_device_list_that_a_regular_expression_could_choke_on():
     long = f"{DEVICE}," * 80_000 + "x"
     malformed(listed.replace(f">{DEVICE}<".encode(), f">{long}<".encode()), "DeviceIDList")
     over = ",".join(str(EUI64(n.to_bytes(8, "big"))) for n in range(50_001))
-    malformed(listed.replace(f">{DEVICE}<".encode(), f">{over}<".encode()), "names 50001 devices")
+    malformed(listed.replace(f">{DEVICE}<".encode(), f">{over}<".encode()), "1 to 50000 EUI-64s")
 
 
 def test_every_prefix_of_a_message():

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
-from hanwave.credentials import CredentialError, Role, sign_raw
+from hanwave.credentials import Role, sign_raw
 from hanwave.duis import (
     Acknowledgement,
     MalformedMessage,
@@ -283,22 +283,22 @@ def signed_by(role, **options):
 @pytest.mark.parametrize("role", [Role.XML_SIGN, Role.SUPPLIER, Role.ACCESS_CONTROL_BROKER, Role.ROOT])
 def test_wrong_role(role):
     data, trust = signed_by(role)
-    refused(data, f"has role {role:d}, not 137", error=CredentialError, trust=trust)
+    refused(data, f"has role {role:d}, not 137", error=SignatureError, trust=trust)
 
 
 def test_expired():
     data, trust = signed_by(Role.DSP_XML_SIGN, start=AT - timedelta(days=2), life=timedelta(days=1))
-    refused(data, "valid from", error=CredentialError, trust=trust)
+    refused(data, "valid from", error=SignatureError, trust=trust)
 
 
 def test_not_valid_yet():
     data, trust = signed_by(Role.DSP_XML_SIGN, start=AT + timedelta(days=2))
-    refused(data, "valid from", error=CredentialError, trust=trust)
+    refused(data, "valid from", error=SignatureError, trust=trust)
 
 
 def test_a_key_for_key_agreement():
     data, trust = signed_by(Role.DSP_XML_SIGN, may_sign=False)
-    refused(data, "may not sign", error=CredentialError, trust=trust)
+    refused(data, "may not sign", error=SignatureError, trust=trust)
 
 
 def test_a_request_that_another_supplier_signed():

@@ -21,7 +21,6 @@ from hanwave.duis import (
     sign,
     write,
 )
-from hanwave.errors import HanwaveError
 from hanwave.identifiers import RequestID
 from infra.pki import Authority
 from tests.unit.duis import strategies
@@ -195,7 +194,7 @@ def test_no_changed_byte_changes_what_is_verified(data, signed_request, supplier
     changed = signed_request[:position] + bytes([octet]) + signed_request[position + 1 :]
     try:
         signed = read_signed(changed, suppliers, AT)
-    except HanwaveError:
+    except DuisError:
         return
     assert (signed.message, signed.signer) == (REQUEST, supplier.certificate)
 
@@ -208,7 +207,7 @@ def test_every_changed_letter_or_digit_is_refused(signed_request, suppliers):
             continue
         for other in {octet ^ 1, octet ^ 0x20} - {octet}:
             changed = signed_request[:position] + bytes([other]) + signed_request[position + 1 :]
-            with pytest.raises((DuisError, CredentialError)):
+            with pytest.raises(DuisError):
                 read_signed(changed, suppliers, AT)
 
 
