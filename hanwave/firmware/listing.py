@@ -41,9 +41,10 @@ def _check(entry: CplEntry, release: Release) -> None:
     )
     for field, held, should in facts:
         if held != should:
+            # An entry that comes from the ledger stands on no line.
+            where = f"line {entry.line} of the CPL" if entry.line else "the CPL's entry"
             raise ReleaseError(
-                f"release {release.name}: the {field} of line {entry.line} of the CPL ({entry}) holds {held},"
-                f" it should hold {should}"
+                f"release {release.name}: the {field} of {where} ({entry}) holds {held}, it should hold {should}"
             )
 
 

@@ -90,6 +90,8 @@ class Release(SQLModel, table=True):
 class SignedImage(SQLModel, table=True):
     """A release's OTA image as one User ID sends it (unsigned for PPMIDs)."""
 
+    __tablename__ = "signed_image"
+
     id: int | None = _key()
     release: str = Field(foreign_key="release.name")
     user_id: str

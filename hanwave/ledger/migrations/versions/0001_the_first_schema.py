@@ -267,7 +267,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(
-        "signedimage",
+        "signed_image",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("release", sa.String(), nullable=False),
         sa.Column("user_id", sa.String(), nullable=False),
