@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from hanwave.identifiers import EUI64
-from hanwave.ledger import campaigns, stops
+from hanwave.ledger import beats, campaigns, stops
 from hanwave.ledger.counters import next_request_id
 from hanwave.ledger.standing import Fact, Folded, lock, record, standings
 from hanwave.rollout.decide import Step
@@ -56,8 +56,9 @@ def ask(connection: Connection, request: Ask, now: datetime) -> Permit:
     forward = request.leg is not Leg.READ
     if forward:
         stops.share(connection)
-        if stop := stops.blocking(connection, frame.user_id, request.campaign, request.wave, request.leg):
-            return Permit(None, None, (), dict.fromkeys(request.update_ids, str(stop)))
+        stop = stops.blocking(connection, frame.user_id, request.campaign, request.wave, request.leg)
+        if why := stop or beats.silent(connection, beats.WARDEN, now):
+            return Permit(None, None, (), dict.fromkeys(request.update_ids, str(why)))
         _lock_wave(connection, request)
     lock(connection, request.update_ids)
     candidates = {f.update_id: f for f in standings(connection, request.update_ids, now)}

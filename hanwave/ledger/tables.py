@@ -355,6 +355,13 @@ class Inbox(SQLModel, table=True):
     )
 
 
+class Beat(SQLModel, table=True):
+    """When a process that others rely on was last well."""
+
+    name: str = Field(primary_key=True)
+    at: datetime = _time()
+
+
 class Tally(SQLModel, table=True):
     """Counts by state as append-only deltas; a roll-up adds them together, so that no row is hot."""
 

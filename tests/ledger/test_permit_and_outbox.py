@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from hanwave.ledger import campaigns, outbox, permit, stops
+from hanwave.ledger import beats, campaigns, outbox, permit, stops
 from hanwave.ledger.standing import Fact, record
 from hanwave.rollout.device import State
 from hanwave.rollout.events import Event, Evidence, Kind, Leg
@@ -178,6 +178,16 @@ def test_nothing_is_permitted_under_a_stop(world, scope):
     assert activate(world, update_id).outbox_id is None
     with world.engine.begin() as connection:
         stops.lift(connection, stop_id, "false alarm", "bob", world.now)
+    assert activate(world, update_id).granted == (update_id,)
+
+
+def test_nothing_forward_is_permitted_while_nobody_watches_over_the_engine(world):
+    (update_id,) = hold_image(world)
+    with world.engine.begin() as connection:
+        beats.beat(connection, beats.WARDEN, world.now - timedelta(minutes=3))
+    assert "the warden was last heard of" in activate(world, update_id).refused[update_id]
+    with world.engine.begin() as connection:
+        beats.beat(connection, beats.WARDEN, world.now)
     assert activate(world, update_id).granted == (update_id,)
 
 

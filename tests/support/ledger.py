@@ -15,7 +15,7 @@ from hanwave.firmware.release import Release
 from hanwave.firmware.terms import DeviceType as FirmwareDeviceType
 from hanwave.firmware.terms import FirmwareVersion, HardwareRange, Model
 from hanwave.identifiers import EUI64
-from hanwave.ledger import campaigns, database
+from hanwave.ledger import beats, campaigns, database
 from hanwave.rollout.device import State
 from hanwave.rollout.policy import Policy, Wave
 from infra.stack.postgres import APPLICATION, OWNER, Postgres
@@ -35,6 +35,9 @@ def ledger_template(postgres: Postgres) -> str:
     dsn = create_database(postgres, "ledger_template")
     owner = database.engine(dsn)
     database.migrate(owner, APPLICATION)
+    with owner.begin() as connection:
+        # These tests have no warden: one that was well in the far future lets their permits pass.
+        beats.beat(connection, beats.WARDEN, datetime(2100, 1, 1, tzinfo=UTC))
     owner.dispose()
     return "ledger_template"
 

@@ -22,6 +22,12 @@ def upgrade() -> None:
         sa.UniqueConstraint("source", "row"),
     )
     op.create_table(
+        "beat",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
         "counter",
         sa.Column("user_id", sa.String(), nullable=False),
         sa.Column("last", sa.BigInteger(), nullable=False),
