@@ -115,6 +115,13 @@ def test_line_breaks_in_the_signature_are_tolerated(signed_response, dccs):
     assert read_signed(broken, dccs, AT).message == RESPONSE
 
 
+def test_character_data_sections_are_the_text_that_is_digested(signed_response, dccs):
+    section = signed_response.replace(b">I99<", b"><![CDATA[I9]]>9<")
+    assert read_signed(section, dccs, AT).message == RESPONSE
+    with pytest.raises(SignatureError, match="digest"):
+        read_signed(signed_response.replace(b">I99<", b"><![CDATA[E]]>99<"), dccs, AT)
+
+
 def test_unsigned_is_accepted_only_where_the_caller_says_so(dccs):
     with pytest.raises(SignatureError, match=r"^the message is not signed$"):
         read_signed(write(RESPONSE), dccs, AT)
