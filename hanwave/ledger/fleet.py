@@ -165,9 +165,10 @@ def _settle_repetitions(connection: Connection, fleet: FleetFile, refusals: _Ref
     )
     connection.execute(text("DELETE FROM staged WHERE line IN (SELECT line FROM contradicted)"))
     rows = text("SELECT line, first, times FROM contradicted ORDER BY line").execution_options(yield_per=1000)
-    for row in connection.execute(rows):
-        where = f"stands on {row.times} lines, the first of them {row.first}"
-        refusals.add(Refusal(row.line, f"eui {where}, with different content: it should stand once"))
+    with connection.execute(rows) as contradicted:
+        for row in contradicted:
+            where = f"stands on {row.times} lines, the first of them {row.first}"
+            refusals.add(Refusal(row.line, f"eui {where}, with different content: it should stand once"))
     repeats = "DELETE FROM staged s USING twice t WHERE t.eui = s.eui AND s.line > t.first"
     return connection.execute(text(repeats)).rowcount
 
