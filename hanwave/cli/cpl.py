@@ -28,7 +28,7 @@ def check(
 ) -> None:
     """Read every row; list each refused row with its line and reason, and end with code 1 if there is one."""
     text: bytes | str = read_file(columns, "the column map") if columns else default_map_text()
-    found = read_cpl(_lines(file), read_column_map(text))
+    found = read_cpl(lines_of(file), read_column_map(text))
     facts: dict[str, Any] = {
         "file": str(file),
         "columns": str(columns) if columns else "as shipped",
@@ -55,7 +55,8 @@ def columns(as_json: AsJson = False) -> None:
         sys.stdout.write(text)
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+def lines_of(path: Path) -> Iterator[bytes]:
+    """The lines of a CPL file, each cut off one octet beyond MAX_LINE; HanwaveError when it cannot be read."""
     try:
         with path.open("rb") as file:
             # One octet more than may be: a longer line is refused without being read to its end.

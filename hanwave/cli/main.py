@@ -6,7 +6,7 @@ from importlib.metadata import entry_points
 
 import typer
 
-from hanwave.cli import cpl, duis, gbcs, image
+from hanwave.cli import audit, cpl, duis, fleet, gbcs, hold, image, release
 from hanwave.errors import HanwaveError
 
 app = typer.Typer(
@@ -19,6 +19,10 @@ app.add_typer(duis.app, name="duis")
 app.add_typer(gbcs.app, name="gbcs")
 app.add_typer(image.app, name="image")
 app.add_typer(cpl.app, name="cpl")
+app.add_typer(release.app, name="release")
+app.add_typer(fleet.app, name="fleet")
+app.add_typer(hold.app, name="hold")
+app.add_typer(audit.app, name="audit")
 
 
 def main() -> None:

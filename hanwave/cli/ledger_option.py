@@ -1,0 +1,71 @@
+"""What every command that uses the ledger shares: which database, who asks, and when."""
+
+import getpass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from hanwave import settings
+from hanwave.errors import HanwaveError
+from hanwave.ledger import database
+
+Database = Annotated[
+    str | None,
+    typer.Option(metavar="DSN", help="The ledger, as postgresql://... (default: the setting postgres.dsn)."),
+]
+Actor = Annotated[str | None, typer.Option(metavar="NAME", help="Who does it (default: the user of this machine).")]
+
+
+@contextmanager
+def open_ledger(dsn: str | None) -> Iterator[Engine]:
+    """The ledger of that DSN, or of the settings; HanwaveError where it cannot be reached or has another schema."""
+    dsn = dsn or settings.needed(settings.load().postgres, "postgres").dsn.get_secret_value()
+    if not dsn.startswith("postgresql://"):
+        raise HanwaveError("the ledger's DSN should begin with postgresql://")
+    ledger = database.engine(dsn, pool=2)
+    try:
+        _check_revision(ledger)
+        yield ledger
+    except DBAPIError as error:
+        # The driver's own first line names the host and the refusal; the statement, with its values, stays out.
+        reason = (str(error.orig).strip().splitlines() or ["it gave no reason"])[0]
+        raise HanwaveError(f"the ledger refused or was lost: {reason}") from error
+    finally:
+        ledger.dispose()
+
+
+def _check_revision(ledger: Engine) -> None:
+    current, wanted = database.revision(ledger)
+    if current != wanted:
+        raise HanwaveError(
+            f"the ledger's schema is {current or 'not there yet'}, this version of hanwave wants {wanted}: migrate it"
+            " first (`hanwave up` does, for the embedded stack)"
+        )
+
+
+def actor_or_user(actor: str | None) -> str:
+    """The name that was given, or that of the user of this machine."""
+    return actor or getpass.getuser()
+
+
+def now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+def time_option(value: str | None, option: str) -> datetime | None:
+    """The time that an option names, with its zone; HanwaveError names the option."""
+    if value is None:
+        return None
+    try:
+        time = datetime.fromisoformat(value)
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None:
+        raise HanwaveError(f"{option} holds {value[:40]!r}, it should be a time with its zone: 2026-01-31T12:00:00Z")
+    return time
