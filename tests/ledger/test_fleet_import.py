@@ -8,8 +8,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from hanwave.ledger import fleet as fleet_module
-from hanwave.ledger.database import LedgerError
+from hanwave.ledger.database import LedgerError, engine, migrate
 from hanwave.ledger.fleet import import_fleet
+from infra.stack.postgres import APPLICATION
 from tests.support.fleet import ROW, fleet, row
 from tests.support.ledger import START, eui
 
@@ -155,3 +156,15 @@ def test_an_import_leaves_a_note_with_its_counts_and_no_customer(ledger, bring):
         note = connection.execute(text("SELECT actor, verb, document FROM note")).one()
     assert (note.actor, note.verb) == ("ann", "import_fleet")
     assert note.document == {"rows": 2, "added": 1, "changed": 0, "unchanged": 0, "repeated": 0, "refused": 1}
+
+
+def test_the_migration_lets_the_application_stage_its_rows(database):
+    owner = engine(database)
+    allowed = text(f"SELECT has_database_privilege('{APPLICATION}', current_database(), 'TEMPORARY')")
+    with owner.begin() as connection:
+        connection.execute(text(f"REVOKE TEMPORARY ON DATABASE {owner.url.database} FROM {APPLICATION}"))
+        assert not connection.execute(allowed).scalar_one()
+    migrate(owner, APPLICATION)
+    with owner.begin() as connection:
+        assert connection.execute(allowed).scalar_one()
+    owner.dispose()
