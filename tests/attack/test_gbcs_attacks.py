@@ -199,7 +199,9 @@ def test_a_certificate_whose_length_lies():
 
 
 @pytest.mark.parametrize(
-    "signature", [bytes(64), b"\xff" * 64, RESPONSE[-32:] + RESPONSE[-64:-32], bytes(32) + RESPONSE[-32:]]
+    "signature",
+    [bytes(64), b"\xff" * 64, RESPONSE[-32:] + RESPONSE[-64:-32], bytes(32) + RESPONSE[-32:]],
+    ids=["zeros", "ones", "r and s swapped", "r of zero"],
 )
 def test_a_forged_signature(signature):
     assert not verify_signature(read(RESPONSE[:-64] + signature), PUBLIC)
