@@ -61,6 +61,11 @@ def _parsed(value: object) -> object:
         raise ValueError(str(error)) from error
 
 
+def _many(value: object) -> object:
+    # A file that a program wrote holds the list as the environment does: as JSON.
+    return json.loads(value) if isinstance(value, str) and value.startswith("[") else value
+
+
 Eui = Annotated[EUI64, BeforeValidator(_parsed), PlainSerializer(str)]
 
 
@@ -105,6 +110,10 @@ class Receive(_Section):
     certificate: Path
     key: Path
     client_ca: Path
+    forward_url: HttpUrl | None = None
+    """Where the messages of the supplier's other systems on our User IDs are handed on to, by POST."""
+    forward_ca: Path | None = None
+    """Who certifies that server; the system's own authorities where none is named."""
 
 
 class Signing(_Section):
@@ -119,7 +128,7 @@ class Signing(_Section):
 class Trust(_Section):
     """The SMKI certificates that messages are verified with: files, or folders of files."""
 
-    certificates: tuple[Path, ...]
+    certificates: Annotated[tuple[Path, ...], BeforeValidator(_many)]
 
 
 class Metrics(_Section):

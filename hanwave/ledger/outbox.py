@@ -43,6 +43,8 @@ class Request:
     wave: int
     update_id: int | None
     parameters: dict[str, Any]
+    permit_class: str
+    granted_at: datetime
     state: str
     sends: int
 
@@ -51,8 +53,8 @@ def get(connection: Connection, outbox_id: int) -> Request:
     """The row; LedgerError where there is none."""
     row = connection.execute(
         text(
-            "SELECT id, request_id, service_reference, leg, user_id, campaign, wave, update_id, parameters, state, sends"
-            " FROM outbox WHERE id = :id"
+            "SELECT id, request_id, service_reference, leg, user_id, campaign, wave, update_id, parameters, permit_class,"
+            " granted_at, state, sends FROM outbox WHERE id = :id"
         ),
         {"id": outbox_id},
     ).one_or_none()
@@ -108,6 +110,13 @@ def make_ready(connection: Connection, outbox_id: int, body: bytes) -> None:
         connection.execute(
             text("INSERT INTO outbox_body (outbox_id, request) VALUES (:id, :body)"), {"id": outbox_id, "body": body}
         )
+
+
+def begin_transform(connection: Connection, outbox_id: int, now: datetime) -> bool:
+    """Note that the Transform Service is asked for this request's pre-command; True where it is for the first time."""
+    row = _lock(connection, outbox_id)
+    connection.execute(text("UPDATE outbox SET sending_at = :now WHERE id = :id"), {"id": outbox_id, "now": now})
+    return row.sending_at is None
 
 
 def begin(connection: Connection, outbox_id: int, now: datetime) -> Sending | str:
@@ -177,6 +186,34 @@ def _unanswered(connection: Connection, row: Row[Any], now: datetime, answer: An
     facts = [
         Fact(update_id, Event(Kind.SENT, row.sending_at, Leg(row.leg), hop, attempt))
         for update_id, _, hop, attempt in _members(connection, row.id)
+    ]
+    return record(connection, facts, now)
+
+
+def never_left(connection: Connection, outbox_id: int, leave: Sending) -> None:
+    """Take back a leave of which nothing was used: no connection came about. Not where another has begun since."""
+    connection.execute(
+        text(
+            "UPDATE outbox SET state = 'ready', sends = sends - 1"
+            " WHERE id = :id AND state = 'sending' AND sending_at = :began"
+        ),
+        {"id": outbox_id, "began": leave.until - SEND_WITHIN},
+    )
+
+
+def refused_unsent(connection: Connection, outbox_id: int, answer: Answer, now: datetime) -> list[Folded]:
+    """Record that the Transform Service refused: nothing can be sent to the device."""
+    row = _lock(connection, outbox_id)
+    if row.state != "granted":
+        return []
+    connection.execute(
+        text("UPDATE outbox SET state = 'refused', code = :code, answered_at = :now WHERE id = :id"),
+        {"id": outbox_id, "code": answer.code, "now": now},
+    )
+    message = hashlib.sha256(answer.raw).hexdigest()
+    facts = [
+        Fact(update_id, Event(Kind.REFUSED, now, Leg(row.leg), hop, attempt, Evidence.DCC, detail=answer.code), message)
+        for update_id, _, hop, attempt in _members(connection, outbox_id)
     ]
     return record(connection, facts, now)
 

@@ -83,38 +83,48 @@ def keep(connection: Connection, judged: Judged, raw: bytes, now: datetime) -> K
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A message that was refused and waits to be judged again, or for a person."""
+    """A message that waits for a person: refused at the door, or (verified) kept but not understood."""
 
     id: int
     received_at: datetime
     size: int
     copies: int
+    verified: bool
     reason: str
 
 
+_WAITING = "((NOT verified AND routed_at IS NULL) OR (verified AND route = 'unread'))"
+
+
 def refused(connection: Connection, most: int = 1000) -> list[Refused]:
-    """The messages that could not be verified and were not yet replayed with success, oldest first."""
+    """The messages that could not be verified or understood, and were not yet replayed with success, oldest first."""
     rows = connection.execute(
         text(
-            "SELECT id, received_at, length(raw) AS size, copies, note FROM inbox"
-            " WHERE NOT verified AND routed_at IS NULL ORDER BY id LIMIT :most"
+            "SELECT id, received_at, length(raw) AS size, copies, verified, note FROM inbox"
+            f" WHERE {_WAITING} ORDER BY id LIMIT :most"
         ),
         {"most": most},
     )
-    return [Refused(row.id, row.received_at, row.size, row.copies, row.note or "") for row in rows]
+    return [Refused(row.id, row.received_at, row.size, row.copies, row.verified, row.note or "") for row in rows]
 
 
 def replay(connection: Connection, message_id: int, trust: duis.TrustStore, now: datetime) -> str | None:
     """Judge a refused message again, by the certificates that were valid when it came; the reason, if still refused.
 
-    A verified one goes the way of every message; the refused row stays, and says under which key it was taken in.
+    A verified one goes the way of every message; the refused row stays, and says under which key it was taken in. One
+    that was verified and not understood is routed again.
     """
     row = connection.execute(
-        text("SELECT raw, received_at FROM inbox WHERE id = :id AND NOT verified AND routed_at IS NULL FOR UPDATE"),
+        text(f"SELECT raw, received_at, verified FROM inbox WHERE id = :id AND {_WAITING} FOR UPDATE"),
         {"id": message_id},
     ).one_or_none()
     if row is None:
         return f"message {message_id} is not one that waits to be judged again"
+    if row.verified:
+        connection.execute(
+            text("UPDATE inbox SET routed_at = NULL, route = NULL, note = NULL WHERE id = :id"), {"id": message_id}
+        )
+        return None
     judged = judge(row.raw, trust, row.received_at)
     if judged.refusal is not None:
         return judged.refusal

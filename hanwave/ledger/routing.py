@@ -5,6 +5,7 @@ finding for another User ID, another image or an ended update becomes no fact of
 changes nothing; what is not wholly ours is left for the supplier's other systems, even where we learnt from it.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -42,6 +43,7 @@ class Waking(NamedTuple):
     campaign: str
     eui: str
     wake: Wake
+    update_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,28 @@ def route(connection: Connection, received: inbox.Received, now: datetime) -> Ro
     kind, note = _kind(outcome)
     inbox.routed(connection, received.id, kind, now, note)
     return Routed(kind, tuple(_wakes(folded)))
+
+
+def inventory(connection: Connection, outbox_id: int, found: duis.Inventory, raw: bytes, now: datetime) -> list[Folded]:
+    """Record what the answer to an 8.2 of ours says of the device that was asked for; the DCC says it, not the device."""
+    devices = {str(d.device_id): d for d in found.devices}
+    rows = connection.execute(
+        text("SELECT update_id, eui, hop, leg, attempt FROM outbox_device WHERE outbox_id = :id"), {"id": outbox_id}
+    )
+    digest = hashlib.sha256(raw).hexdigest()
+    facts = []
+    for row in rows:
+        device = devices.get(row.eui)
+        if device and device.firmware_version:
+            version = device.firmware_version.upper()
+            event = Event(Kind.VERSION, now, Leg(row.leg), row.hop, row.attempt, Evidence.DCC, version)
+            facts.append(Fact(row.update_id, event, digest))
+        if device and device.status:
+            connection.execute(
+                text("UPDATE device SET smi_status = :status WHERE eui = :eui"),
+                {"eui": row.eui, "status": str(device.status)},
+            )
+    return record(connection, facts, now)
 
 
 def _understand(raw: bytes) -> tuple[str | None, tuple[Finding, ...]]:
@@ -330,4 +354,4 @@ def _wakes(folded: Sequence[Folded]) -> Iterable[Waking]:
         state = f.standing.state
         decides = state in _DECIDES or (state is State.HELD and f.standing.attempt(Leg.ACTIVATE) > 0)
         if decides and (state is not f.was or f.decision.step is not Step.WAIT):
-            yield Waking(f.campaign, f.eui, Wake(str(state), ended=state in ENDED))
+            yield Waking(f.campaign, f.eui, Wake(str(state), ended=state in ENDED), f.update_id)

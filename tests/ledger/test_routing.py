@@ -120,7 +120,7 @@ def test_an_outcome_confirms_its_device_and_wakes_its_workflow(world):
     update_id, request = activating(world)
     routed = deliver(world, m.outcome(request, at=world.now))
     assert routed.route is Route.OURS
-    assert routed.wakes == (("spring", eui(0), Wake("confirmed")),)
+    assert routed.wakes == (("spring", eui(0), Wake("confirmed"), update_id),)
     assert world.state(update_id) is State.CONFIRMED
     assert device(world).firmware_version == VERSION
     assert device(world).last_heard == m.AT.replace(hour=10, minute=2, second=1)

@@ -1,0 +1,275 @@
+"""Building Service Requests from what the ledger permitted, and delivering them.
+
+Guarantees: what is sent is what was granted, to the last device, and is kept before the first POST; a pre-command is
+signed only if it is, octet for octet, the one that we would have built; and `Sender.deliver` may be called again after any
+crash, with the same outbox row: it goes on where the row says. The time comes from a clock that is handed in.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, Engine
+
+from activities.dcc import NeverSent, Route, RouteError
+from hanwave import duis, gbcs
+from hanwave.credentials import CredentialError, Role
+from hanwave.errors import HanwaveError
+from hanwave.firmware.image import Form, OtaImage
+from hanwave.identifiers import EUI64, RequestID
+from hanwave.keys import Credentials
+from hanwave.ledger import campaigns, outbox, releases, routing, stops
+from hanwave.rollout.events import Leg
+from hanwave.rollout.policy import ActivationMode
+
+_log = logging.getLogger(__name__)
+
+LIFE = timedelta(minutes=15)
+"""What a permit's checks are good for: an older request is given back, or its silence left to the deadline."""
+
+_ENDED = frozenset({"acknowledged", "refused", "abandoned"})
+_NON_DEVICE = frozenset({"11.1", "11.4", "8.2"})
+_LISTS = {
+    "invalid": "InvalidDeviceID",
+    "not_commissioned": "NotCommissioned",
+    "not_applicable": "NotApplicableFirmware",
+    "other_request_in_progress": "OtherRequestInProgress",
+    "invalid_gbcs_version": "InvalidGBCSVersion",
+}
+"""What a W110101 or W110401 says of the devices that it lists (DUIS XSD 5.4 DSPUpdateFirmwareWarning)."""
+
+
+class ReplyError(HanwaveError):
+    """A reply of the DCC's that is none to our request, or that must not be acted upon."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An outbox row after an attempt to deliver it: its state, and why it did not get on, where it did not."""
+
+    state: str
+    reason: str = ""
+
+    @property
+    def left(self) -> bool:
+        """Whether a POST of it began at any time; silence then is for the deadline."""
+        return self.state not in ("granted", "ready", "abandoned")
+
+
+def body_of(connection: Connection, request: outbox.Request, at: datetime | None) -> duis.RequestBody:
+    """The body of a request as it was granted; LedgerError or ImageError where there is nothing fit to send."""
+    frame = campaigns.frame(connection, request.campaign)
+    euis = tuple(EUI64.parse(eui) for eui in outbox.devices(connection, request.id))
+    match request.service_reference:
+        case "11.1" | "11.4":
+            certificate = request.parameters.get("certificate")
+            image = releases.image_for(connection, frame.release, request.user_id, certificate)
+            form = Form.PPMID if frame.device_type.one_step else Form.SIGNED
+            OtaImage.read(image, form).check_hash(bytes.fromhex(frame.image_hash))
+            kind = duis.UpdatePPMIDFirmware if request.service_reference == "11.4" else duis.UpdateFirmware
+            return kind(image, frame.version, euis)
+        case "11.2":
+            return duis.ReadFirmwareVersion()
+        case "11.3":
+            return duis.ActivateFirmware(bytes.fromhex(frame.image_hash), at)
+        case "8.2":
+            return duis.ReadInventory(device_id=euis[0])
+    raise ReplyError(f"request {request.id} is of service {request.service_reference}, which hanwave does not send")
+
+
+def execution_time(connection: Connection, request: outbox.Request, now: datetime) -> datetime | None:
+    """When an 11.3 is to act: duis.CANCEL to withdraw, the date that was granted or the policy's lead, None for at once."""
+    if request.leg is Leg.WITHDRAW:
+        return duis.CANCEL
+    if "at" in request.parameters:
+        return datetime.fromisoformat(request.parameters["at"])
+    policy = campaigns.frame(connection, request.campaign).policy
+    if request.leg is Leg.ACTIVATE and policy.activation is ActivationMode.FUTURE_DATED:
+        return (now + policy.lead).replace(microsecond=0)
+    return None
+
+
+def precommand_of(request_id: RequestID, body: duis.ActivateFirmware) -> bytes:
+    """The pre-command that the Transform Service must return for that 11.3."""
+    at = gbcs.CANCEL if body.at == duis.CANCEL else body.at
+    return gbcs.precommand(request_id.originator, request_id.target, request_id.counter, body.image_hash, at)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A synchronous reply: its bytes, and the message."""
+
+    raw: bytes
+    message: duis.Response
+    signed: bool
+
+    @property
+    def content(self) -> duis.ResponseContent | None:
+        """What the ResponseMessage holds; None in a reply of another kind."""
+        body = self.message.body
+        return body.content if isinstance(body, duis.ResponseMessage) else None
+
+    @property
+    def answer(self) -> outbox.Answer:
+        """The reply as the outbox keeps it."""
+        listed: dict[str, str] = {}
+        if isinstance(self.content, duis.UpdateFirmwareWarning):
+            for name, why in _LISTS.items():
+                listed |= dict.fromkeys(map(str, getattr(self.content, name) or ()), why)
+        return outbox.Answer(self.message.code, self.raw, listed)
+
+
+def read_reply(raw: bytes, request_id: RequestID, trust: duis.TrustStore, now: datetime) -> Reply:
+    """The reply to that request; ReplyError where it is none. The DCC's immediate errors may be unsigned (domain 2.6)."""
+    try:
+        signed = duis.read_signed(raw, trust, now, allow_unsigned=True)
+    except (duis.DuisError, CredentialError) as error:
+        raise ReplyError(f"the reply to {request_id} cannot be accepted: {error}") from error
+    message = signed.message
+    if not isinstance(message, duis.Response) or message.request_id != request_id:
+        raise ReplyError(f"the reply to {request_id} is none: it answers {getattr(message, 'request_id', None)}")
+    return Reply(raw, message, signed.signer is not None)
+
+
+def checked_precommand(reply: Reply, expected: bytes) -> bytes:
+    """The pre-command of a Transform reply, which must be signed by the DCC and the very one expected; else ReplyError."""
+    content = reply.content
+    if not isinstance(content, duis.PreCommand):
+        raise ReplyError(f"the Transform Service answered {reply.message.code} without a pre-command")
+    if not reply.signed:
+        raise ReplyError("the Transform Service's pre-command is not signed: it is not acted upon")
+    if content.payload != expected:
+        raise ReplyError(
+            f"the pre-command {content.payload.hex()} that the Transform Service returned is not the one that was asked"
+            f" for, {expected.hex()}: it is not signed"
+        )
+    return content.payload
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Delivers outbox rows over a route; threads may share one."""
+
+    ledger: Engine
+    route: Route
+    credentials: Credentials
+    clock: Callable[[], datetime]
+
+    def __call__(self, outbox_id: int) -> str | None:
+        """Deliver; a sentence where the request could not leave now."""
+        delivery = self.deliver(outbox_id)
+        return None if delivery.left else delivery.reason or f"the request is {delivery.state}"
+
+    def deliver(self, outbox_id: int) -> Delivery:
+        """Build, keep, send and record one request, as far as it gets; call it again to go on."""
+        with self.ledger.begin() as connection:
+            request = outbox.get(connection, outbox_id)
+            if stale := self._stale(connection, request):
+                return stale
+        if request.state == "granted" and (stuck := self._make_ready(request)):
+            return stuck
+        return self._send(request)
+
+    def _stale(self, connection: Connection, request: outbox.Request) -> Delivery | None:
+        """What is over; what was granted too long ago; what was sent often enough."""
+        if request.state in _ENDED:
+            return Delivery(request.state)
+        if self.clock() - request.granted_at <= LIFE and request.sends < outbox.TRIES:
+            return None
+        if request.sends:
+            outbox.no_answer(connection, request.id, self.clock())
+            return Delivery("ambiguous", "it was sent and not answered: its silence is left to the deadline")
+        reason = f"its permit is older than {LIFE}"
+        outbox.never_sent(connection, request.id, self.clock(), reason)
+        return Delivery("abandoned", reason)
+
+    def _make_ready(self, request: outbox.Request) -> Delivery | None:
+        """Keep the bytes to be sent; a Delivery where there are none yet."""
+        try:
+            with self.ledger.begin() as connection:
+                if stop := self._stop(connection, request):
+                    return Delivery("granted", stop)
+                body = body_of(connection, request, execution_time(connection, request, self.clock()))
+            if isinstance(body, duis.ActivateFirmware):
+                command = self._command(request, body)
+                if isinstance(command, Delivery):
+                    return command
+                body = command
+            octets = self._signed(request, body)
+        except RouteError as error:
+            return Delivery("granted", str(error))
+        except HanwaveError as error:
+            # Nothing to send, no key that may sign, or a pre-command that is not ours: trying again will not mend it.
+            _log.error("request %s cannot be sent: %s", request.request_id, error)
+            return Delivery("granted", str(error))
+        with self.ledger.begin() as connection:
+            outbox.make_ready(connection, request.id, octets)
+        return None
+
+    def _stop(self, connection: Connection, request: outbox.Request) -> str | None:
+        if request.permit_class != "forward":
+            return None
+        stop = stops.blocking(connection, request.user_id, request.campaign, request.wave, request.leg)
+        return str(stop) if stop else None
+
+    def _signed(self, request: outbox.Request, body: duis.RequestBody) -> bytes:
+        message = duis.Request.of(RequestID.parse(request.request_id), body)
+        return duis.sign(message, self.credentials.xml_key, self.credentials.xml_certificate, self.clock())
+
+    def _command(self, request: outbox.Request, body: duis.ActivateFirmware) -> duis.SignedPreCommand | Delivery:
+        """The signed pre-command of an 11.3 (domain 2.7), or what the Transform Service's refusal makes of it."""
+        request_id = RequestID.parse(request.request_id)
+        expected = precommand_of(request_id, body)
+        self.credentials.gbcs_certificate.check(Role.SUPPLIER, self.clock())
+        octets = self._signed(request, body)
+        with self.ledger.begin() as connection:
+            first = outbox.begin_transform(connection, request.id, self.clock())
+        reply = read_reply(self.route.transform(octets), request_id, self.credentials.trust, self.clock())
+        if reply.answer.accepted:
+            payload = checked_precommand(reply, expected)
+            return duis.SignedPreCommand(gbcs.sign_precommand(payload, self.credentials.gbcs_key), body.at)
+        return self._refused(request, reply.answer, first=first)
+
+    def _refused(self, request: outbox.Request, answer: outbox.Answer, *, first: bool) -> Delivery:
+        """A refusal to a second asking may only mean that it is the second: a new RequestID will tell."""
+        with self.ledger.begin() as connection:
+            if first:
+                outbox.refused_unsent(connection, request.id, answer, self.clock())
+                return Delivery("refused", answer.code)
+            reason = f"the Transform Service answered {answer.code} when it was asked again"
+            outbox.never_sent(connection, request.id, self.clock(), reason)
+            return Delivery("abandoned", reason)
+
+    def _send(self, request: outbox.Request) -> Delivery:
+        with self.ledger.begin() as connection:
+            leave = outbox.begin(connection, request.id, self.clock())
+            if isinstance(leave, str):
+                return Delivery(outbox.get(connection, request.id).state, leave)
+        if self.clock() > leave.until:
+            return self._never_left(request, leave, "the time to begin its POST went by: it must ask again")
+        post = self.route.non_device if request.service_reference in _NON_DEVICE else self.route.send_command
+        try:
+            raw = post(leave.body)
+            reply = read_reply(raw, RequestID.parse(request.request_id), self.credentials.trust, self.clock())
+        except NeverSent as error:
+            return self._never_left(request, leave, str(error))
+        except (RouteError, ReplyError) as error:
+            with self.ledger.begin() as connection:
+                outbox.no_answer(connection, request.id, self.clock())
+            return Delivery("ambiguous", str(error))
+        return self._answered(request, reply)
+
+    def _never_left(self, request: outbox.Request, leave: outbox.Sending, reason: str) -> Delivery:
+        with self.ledger.begin() as connection:
+            outbox.never_left(connection, request.id, leave)
+            return Delivery(outbox.get(connection, request.id).state, reason)
+
+    def _answered(self, request: outbox.Request, reply: Reply) -> Delivery:
+        with self.ledger.begin() as connection:
+            now = self.clock()
+            outbox.answered(connection, request.id, reply.answer, now)
+            if isinstance(reply.content, duis.Inventory):
+                routing.inventory(connection, request.id, reply.content, reply.raw, now)
+            state = outbox.get(connection, request.id).state
+        return Delivery(state, "" if reply.answer.accepted else reply.answer.code)

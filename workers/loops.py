@@ -1,0 +1,142 @@
+"""What the receive service does behind the door: routes what was stored, wakes workflows, hands on what is not ours.
+
+Guarantees: each message is routed in its own transaction, by one process; one that cannot be routed is set aside with
+the reason and holds up no other. Nothing here is needed for a message to be kept. A wake that is lost (the engine is
+down, or this process dies) costs time only: the wave's sweep finds the same row, whose step is due, in the ledger.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
+
+from prometheus_client import Counter
+from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+from hanwave.ledger import forwarding, inbox
+from hanwave.ledger.routing import Route, Routed, Waking, route
+
+Clock = Callable[[], datetime]
+Wake = Callable[[Waking], Awaitable[None]]
+HandOn = Callable[[bytes], bool]
+
+POLL_SECONDS = 0.5
+"""Messages that another receiver stored, or that an earlier run left, wait no longer."""
+PAUSE_SECONDS = 2.0
+"""After the ledger, or the system that messages are handed on to, could not be used."""
+WAKE_SECONDS = 5.0
+_AT_ONCE = 100
+_WAKERS = 10
+_MOST_WAKES = 10_000  # waiting; a wake is some 200 octets, and what is over is found by the sweeps
+
+_log = logging.getLogger(__name__)
+ROUTED = Counter("hanwave_inbox_routed", "Messages routed, by what they were to us", ["route"])
+WAKES = Counter("hanwave_wakes", "Wakes of device workflows, by what became of them", ["result"])
+FORWARDED = Counter(
+    "hanwave_inbox_forwarded", "Messages handed on to other systems, by whether they took it", ["taken"]
+)
+
+
+def route_one(ledger: Engine, now: datetime) -> Routed | None:
+    """Route the oldest message that nobody has in hand; None where there is none."""
+    with ledger.begin() as connection:
+        waiting = inbox.unrouted(connection, 1)
+        if not waiting:
+            return None
+        try:
+            with connection.begin_nested():
+                routed = route(connection, waiting[0], now)
+        except OperationalError:
+            raise  # a deadlock or a lost connection: the message is as good as before
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one message, the next must not wait for it
+            _log.exception("message %s cannot be routed", waiting[0].id)
+            inbox.routed(connection, waiting[0].id, Route.UNREAD, now, f"it could not be routed: {error}"[:500])
+            routed = Routed(Route.UNREAD)
+    ROUTED.labels(routed.route).inc()
+    return routed
+
+
+class Loops:
+    """The loops of one receive service; `stirred` is set when a message was stored."""
+
+    def __init__(self, ledger: Engine, clock: Clock, wake: Wake | None, hand_on: HandOn | None) -> None:
+        """Keep what they work with; without wake or hand_on that loop does not run."""
+        self._ledger = ledger
+        self._clock = clock
+        self._wake = wake
+        self._hand_on = hand_on
+        self._wakes: asyncio.Queue[Waking] = asyncio.Queue(_MOST_WAKES)
+        self.stirred = asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run them for as long as the block lasts."""
+        tasks = [asyncio.create_task(self._route_forever())]
+        if self._wake:
+            tasks += [asyncio.create_task(self._wake_forever(self._wake)) for _ in range(_WAKERS)]
+        if self._hand_on:
+            tasks.append(asyncio.create_task(self._forward_forever(self._hand_on)))
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _route_forever(self) -> None:
+        while True:
+            self.stirred.clear()
+            try:
+                done = await asyncio.to_thread(self._route_some)
+            except SQLAlchemyError as error:
+                _log.warning("the ledger cannot be used, messages wait: %s", error)
+                await asyncio.sleep(PAUSE_SECONDS)
+                continue
+            for routed in done:
+                self._ask_to_wake(routed)
+            if not done:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.stirred.wait(), POLL_SECONDS)
+
+    def _route_some(self) -> list[Routed]:
+        done: list[Routed] = []
+        while len(done) < _AT_ONCE and (routed := route_one(self._ledger, self._clock())):
+            done.append(routed)
+        return done
+
+    def _ask_to_wake(self, routed: Routed) -> None:
+        for waking in routed.wakes:
+            try:
+                self._wakes.put_nowait(waking)
+            except asyncio.QueueFull:
+                WAKES.labels("dropped").inc()
+
+    async def _wake_forever(self, wake: Wake) -> None:
+        while True:
+            waking = await self._wakes.get()
+            try:
+                async with asyncio.timeout(WAKE_SECONDS):
+                    await wake(waking)
+                WAKES.labels("sent").inc()
+            except Exception as error:  # noqa: BLE001 - whatever the engine's client raises, the sweep makes good
+                WAKES.labels("failed").inc()
+                _log.warning("%s of %s was not woken, its wave's sweep will: %s", waking.eui, waking.campaign, error)
+
+    async def _forward_forever(self, hand_on: HandOn) -> None:
+        while True:
+            try:
+                taken = await asyncio.to_thread(self._forward_one, hand_on)
+            except SQLAlchemyError as error:
+                _log.warning("the ledger cannot be used, nothing is handed on: %s", error)
+                taken = False
+            if not taken:
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    def _forward_one(self, hand_on: HandOn) -> bool | None:
+        with self._ledger.begin() as connection:
+            taken = forwarding.forward_one(connection, hand_on, self._clock())
+        if taken is not None:
+            FORWARDED.labels(str(taken).lower()).inc()
+        return taken
