@@ -2,6 +2,7 @@
 
 The wave's sweep and the device's workflow ask the same function, so they cannot disagree. It never asks for a forward
 step while an answer is outstanding: silence first becomes *overdue* (a fact), then a question (11.2), then a decision.
+Every wait has an end, but that of a quarantined request, which a person ends.
 """
 
 from collections.abc import Callable
@@ -9,12 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from hanwave.rollout.device import Standing, State
+from hanwave.rollout.device import ENDED, Standing, State
+from hanwave.rollout.events import NO_IMAGE_HELD as NO_IMAGE_HELD  # noqa: PLC0414 - the evidence takes it from here
 from hanwave.rollout.events import Kind, Leg
-from hanwave.rollout.policy import Deadlines, DeviceType, Policy
-
-NO_IMAGE_HELD = "noImageHeld"
-"""What a device answers to an activation of an image that it does not hold (GBCS CS06 activateImageResponseCode 1)."""
+from hanwave.rollout.policy import ActivationMode, Deadlines, DeviceType, Policy
 
 
 class Step(StrEnum):
@@ -60,7 +59,10 @@ class Decision:
 
 def decide(standing: Standing, device_type: DeviceType, policy: Policy, now: datetime) -> Decision:
     """The next step for a device at that time (aware UTC)."""
-    return _RULES[standing.state](_Case(standing, device_type, policy, now))
+    case = _Case(standing, device_type, policy, now)
+    if standing.quarantined and standing.state not in ENDED:
+        return _quarantined(case)
+    return _RULES[standing.state](case)
 
 
 RETRYABLE = frozenset({"OtherRequestInProgress", "E20", "E21", "E30", "E31"})
@@ -78,25 +80,34 @@ class _Case:
     def deadlines(self) -> Deadlines:
         return self.policy.deadlines[self.device_type]
 
+    @property
+    def since(self) -> datetime:
+        return self.standing.since or self.now
+
+    @property
+    def fires(self) -> datetime:
+        """From when on the version tells whether the activation took place: a future-dated one waits for its date."""
+        ahead = self.policy.activation is ActivationMode.FUTURE_DATED or self.standing.state is State.SCHEDULED
+        return self.sent(Leg.ACTIVATE) + (self.policy.lead if ahead else timedelta(0))
+
     def sent(self, leg: Leg) -> datetime:
-        return self.standing.sent(leg) or self.standing.since or self.now
+        return self.standing.sent(leg) or self.since
 
     def at(self, when: datetime, then: Decision, why: str) -> Decision:
         """That decision once it is time; until then a wait that says why."""
         return then if self.now >= when else Decision(Step.WAIT, until=when, reason=why)
 
-    def overdue(self, leg: Leg, after: timedelta) -> Decision:
+    def overdue(self, leg: Leg, deadline: datetime) -> Decision:
         due = Decision(Step.OVERDUE, leg=leg, reason=f"nothing heard of the {leg} request")
-        return self.at(self.sent(leg) + after, due, f"waits for word of the {leg} request")
+        return self.at(deadline, due, f"waits for word of the {leg} request")
 
     def again(self, step: Step, leg: Leg, most: int, outcome: Outcome) -> Decision:
         """Another attempt after the back-off, while the allowance lasts; else the end."""
-        if self.standing.attempt(leg) >= most:
-            return Decision(Step.CLOSE, outcome=outcome, reason=self.standing.reason)
-        when = (self.standing.since or self.now) + self.policy.attempts.back_off
-        return self.at(
-            when, Decision(step, leg=leg, reason=self.standing.reason), f"tries again: {self.standing.reason}"
-        )
+        reason = self.standing.reason or f"the allowance of {most} {leg} requests is spent"
+        if self.standing.spent(leg) >= most:
+            return Decision(Step.CLOSE, outcome=outcome, reason=reason)
+        when = self.since + self.policy.attempts.back_off
+        return self.at(when, Decision(step, leg=leg, reason=self.standing.reason), f"tries again: {reason}")
 
     def resend(self, outcome: Outcome) -> Decision:
         attempts = self.policy.attempts
@@ -104,80 +115,105 @@ class _Case:
         most = min(attempts.distribute, attempts.gsme_images) if gsme else attempts.distribute
         return self.again(Step.DISTRIBUTE, Leg.DISTRIBUTE, most, outcome)
 
+    def read(self, outcome: Outcome, since: datetime) -> Decision:
+        """Ask for the version as it is from since on; a question has its own deadline, and an allowance of its own."""
+        if self.standing.reading:
+            return self.overdue(Leg.READ, self.sent(Leg.READ) + self.deadlines.read)
+        attempts, reason = self.policy.attempts, self.standing.reason or "the device does not answer"
+        asked = [when for when in self.standing.asked if when >= since]
+        if len(asked) >= attempts.read:
+            return Decision(Step.CLOSE, outcome=outcome, reason=reason)
+        ask = Decision(Step.READ, leg=Leg.READ, reason=self.standing.reason)
+        return self.at(asked[-1] + attempts.back_off if asked else since, ask, "asks for its version")
+
 
 def _planned(_: _Case) -> Decision:
     return Decision(Step.DISTRIBUTE, leg=Leg.DISTRIBUTE)
 
 
 def _requested(case: _Case) -> Decision:
-    return case.overdue(Leg.DISTRIBUTE, case.deadlines.distribute)
+    return case.overdue(Leg.DISTRIBUTE, case.sent(Leg.DISTRIBUTE) + case.deadlines.distribute)
 
 
 def _delivered(case: _Case) -> Decision:
+    """The hub's word stands for the device's where the policy says so, and the device has said nothing to the contrary."""
     patience = case.deadlines.activate_unverified_after
-    if case.device_type.one_step or patience is None or case.standing.since is None:
+    if case.device_type.one_step or patience is None or case.standing.not_held or _spent(case):
         return _requested(case)
     activate = Decision(Step.ACTIVATE, leg=Leg.ACTIVATE, reason="the hub's word stands for the device's (policy)")
-    return case.at(case.standing.since + patience, activate, "waits for the device to verify the image")
+    return case.at(case.since + patience, activate, "waits for the device to verify the image")
+
+
+def _spent(case: _Case) -> bool:
+    return case.standing.spent(Leg.ACTIVATE) >= case.policy.attempts.activate
+
+
+_BY_THE_DEVICE = frozenset({Kind.VERSION, Kind.ACTIVATION_FAILED})
 
 
 def _not_delivered(case: _Case) -> Decision:
-    if case.device_type is DeviceType.GSME and case.standing.cause is Kind.OVERDUE:
+    """Send the image again. The device itself may have caused it: it runs something else, or holds no image."""
+    if case.standing.cause is Kind.OVERDUE:
+        return _no_word(case)
+    return case.resend(Outcome.FAILED if case.standing.cause in _BY_THE_DEVICE else Outcome.NOT_DELIVERED)
+
+
+def _no_word(case: _Case) -> Decision:
+    """Silence alone. A PPMID may have activated all the same, so it is asked once before the image goes out again."""
+    if case.device_type is DeviceType.GSME:
         reason = "no word of the image, and a GSME is not sent an image again for a missing alert alone"
         return Decision(Step.CLOSE, outcome=Outcome.NOT_DELIVERED, reason=reason)
+    asked = any(when >= case.since for when in case.standing.asked)
+    if case.device_type.one_step and (case.standing.reading or not asked):
+        return case.read(Outcome.NOT_DELIVERED, case.since)
     return case.resend(Outcome.NOT_DELIVERED)
 
 
+_HELD_STILL = {
+    Kind.REFUSED: Outcome.REJECTED,
+    Kind.WITHDRAWN: Outcome.CANCELLED,
+    Kind.DELETED: Outcome.CANCELLED,
+}
+"""How an update ends whose last activation came to nothing for no fault of the device."""
+
+
 def _held(case: _Case) -> Decision:
+    cause, reason = case.standing.cause, case.standing.reason
     if case.standing.attempt(Leg.ACTIVATE) == 0:
         return Decision(Step.ACTIVATE, leg=Leg.ACTIVATE)
-    if case.standing.cause is Kind.REFUSED and case.standing.reason not in RETRYABLE:
-        return Decision(Step.CLOSE, outcome=Outcome.REJECTED, reason=case.standing.reason)
-    return case.again(Step.ACTIVATE, Leg.ACTIVATE, case.policy.attempts.activate, Outcome.FAILED)
+    if cause is Kind.REFUSED and reason not in RETRYABLE:
+        return Decision(Step.CLOSE, outcome=Outcome.REJECTED, reason=reason)
+    if cause is Kind.VERSION and case.since < case.fires:
+        # It still runs the old version because its date has not come: that says nothing yet.
+        return case.read(Outcome.UNKNOWN, case.fires)
+    outcome = _HELD_STILL.get(cause, Outcome.FAILED) if cause else Outcome.FAILED
+    return case.again(Step.ACTIVATE, Leg.ACTIVATE, case.policy.attempts.activate, outcome)
 
 
 def _activating(case: _Case) -> Decision:
-    if case.device_type.one_step:
-        return _requested(case)
-    return case.overdue(Leg.ACTIVATE, case.deadlines.activate)
-
-
-def _scheduled(case: _Case) -> Decision:
-    return case.overdue(Leg.ACTIVATE, case.policy.lead + case.deadlines.activate)
+    if not case.device_type.one_step:
+        return case.overdue(Leg.ACTIVATE, case.fires + case.deadlines.activate)
+    # A transfer at the last minute still leaves the time for an activation.
+    deadline = case.sent(Leg.DISTRIBUTE) + case.deadlines.distribute
+    return case.overdue(Leg.DISTRIBUTE, max(deadline, case.since + case.deadlines.activate))
 
 
 def _unknown(case: _Case) -> Decision:
-    return _read(case, Outcome.UNKNOWN)
+    since = case.since if case.device_type.one_step else max(case.since, case.fires)
+    return case.read(Outcome.UNKNOWN, since)
 
 
-def _read(case: _Case, outcome: Outcome) -> Decision:
-    """Ask for the version; a question has its own deadline, and an allowance of its own."""
-    attempts, asked = case.policy.attempts, case.standing.attempt(Leg.READ)
-    if case.standing.reading:
-        return case.overdue(Leg.READ, case.deadlines.read)
-    ask = Decision(Step.READ, leg=Leg.READ, reason=case.standing.reason)
-    last = case.standing.sent(Leg.READ)
-    if last is None or (case.standing.since and last < case.standing.since):
-        return ask
-    if asked >= attempts.read:
-        return Decision(Step.CLOSE, outcome=outcome, reason=case.standing.reason or "the device does not answer")
-    return case.at(last + attempts.back_off, ask, "asks for its version again")
+def _activated(case: _Case) -> Decision:
+    return case.read(Outcome.UNKNOWN, case.since)
 
 
 def _confirmed(case: _Case) -> Decision:
-    began = case.standing.since or case.now
-    end = began + case.policy.soak
+    end = case.since + case.policy.soak
     settle = Decision(Step.SETTLE, reason="the soak is over")
     if case.now < end or not case.policy.soak_check:
         return case.at(end, settle, "soaks")
     heard = case.standing.version_at
-    return settle if heard and heard >= end else _read(case, Outcome.QUIET)
-
-
-def _failed(case: _Case) -> Decision:
-    if case.standing.reason == NO_IMAGE_HELD:
-        return case.resend(Outcome.FAILED)
-    return Decision(Step.CLOSE, outcome=Outcome.FAILED, reason=case.standing.reason)
+    return settle if heard and heard >= end else case.read(Outcome.QUIET, end)
 
 
 def _rejected(case: _Case) -> Decision:
@@ -186,10 +222,13 @@ def _rejected(case: _Case) -> Decision:
     return Decision(Step.CLOSE, outcome=Outcome.REJECTED, reason=case.standing.reason)
 
 
-def _quarantined(case: _Case) -> Decision:
-    return Decision(
-        Step.WAIT, reason=f"{case.standing.reason}: a person must record whether it was released or deleted"
-    )
+def _failed(case: _Case) -> Decision:
+    return Decision(Step.CLOSE, outcome=Outcome.FAILED, reason=case.standing.reason)
+
+
+def _quarantined(_: _Case) -> Decision:
+    reason = "the DCC holds a request in quarantine: a person must record whether it was released or deleted"
+    return Decision(Step.WAIT, reason=reason)
 
 
 def _ended(_: _Case) -> Decision:
@@ -202,8 +241,8 @@ _RULES: dict[State, Callable[[_Case], Decision]] = {
     State.DELIVERED: _delivered,
     State.HELD: _held,
     State.ACTIVATING: _activating,
-    State.SCHEDULED: _scheduled,
-    State.ACTIVATED: _unknown,
+    State.SCHEDULED: _activating,
+    State.ACTIVATED: _activated,
     State.CONFIRMED: _confirmed,
     State.SETTLED: _ended,
     State.REJECTED: _rejected,

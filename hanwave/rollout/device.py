@@ -7,10 +7,13 @@ recorded before "sent"), nor on how often one was recorded; a step is never *fai
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
-from hanwave.rollout.events import Event, Kind, Leg
+from hanwave.rollout.events import NO_IMAGE_HELD, Event, Kind, Leg
+from hanwave.rollout.facts import Facts, same_version
+
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
 class State(StrEnum):
@@ -48,7 +51,9 @@ EXPOSED = frozenset(
 """Activated or in flight, and not settled: what a wave's exposure cap counts."""
 
 IN_FLIGHT = {
-    Leg.DISTRIBUTE: frozenset({State.REQUESTED, State.DELIVERED, State.QUARANTINED}),
+    Leg.DISTRIBUTE: frozenset(
+        {State.REQUESTED, State.DELIVERED, State.ACTIVATING, State.UNKNOWN, State.QUARANTINED},
+    ),
     Leg.ACTIVATE: frozenset({State.ACTIVATING, State.SCHEDULED, State.UNKNOWN, State.QUARANTINED}),
 }
 """While a device is in one of these, its home is busy with that leg (a PPMID's activation with both)."""
@@ -70,12 +75,14 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """The latest attempt of a leg: when it was sent, and whether anything ended its wait."""
+    """The latest attempt of a leg: when it was sent (or let out of quarantine), and whether anything ended its wait."""
 
     leg: Leg
     attempt: int
     sent: datetime
     answered: bool
+    spent: int = 1
+    """Attempts of the leg whose request may have left: those that were given back unsent cost nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +100,20 @@ class Standing:
     """The version that the device last said it runs, whoever asked, and when it said so."""
     version_at: datetime | None = None
     tries: tuple[Try, ...] = ()
+    asked: tuple[datetime, ...] = ()
+    """When its version was asked for, each time."""
+    quarantined: bool = False
+    """Whether the DCC holds a request, of any attempt, that would change the device if it were released."""
+    not_held: bool = False
+    """Whether the device's last word is that it does not hold the image: it holds none or another, or refused it."""
 
     def attempt(self, leg: Leg) -> int:
         """The highest attempt granted in that leg; 0 where there was none."""
         return next((t.attempt for t in self.tries if t.leg is leg), 0)
+
+    def spent(self, leg: Leg) -> int:
+        """How many attempts of that leg count against its allowance."""
+        return next((t.spent for t in self.tries if t.leg is leg), 0)
 
     def sent(self, leg: Leg) -> datetime | None:
         """When that leg's latest attempt was sent (granted, until a POST began); None where there was none."""
@@ -110,61 +127,57 @@ class Standing:
 
 def fold(events: Iterable[Event], target: Target) -> Standing:
     """The standing of a device in target's hop, from the set of its events."""
-    facts = _Facts([e for e in set(events) if e.hop == target.hop], target)
-    state, event, reason = _ended(facts) or _activation(facts) or _distribution(facts)
+    facts = Facts(events, target.hop)
+    found = _ended(facts) or _confirmed(facts, target) or _activation(facts, target) or _distribution(facts, target)
+    state, event, reason = found
     return Standing(
         state=state,
         since=event.at if event else None,
         reason=reason,
         outcome=event.detail if event and event.kind is Kind.CLOSED else None,
         cause=event.kind if event else None,
-        version=facts.version.version if facts.version else None,
-        version_at=facts.version.at if facts.version else None,
-        tries=tuple(t for leg in Leg if (t := facts.latest_try(leg))),
+        version=facts.word.version if facts.word else None,
+        version_at=facts.word.at if facts.word else None,
+        tries=tuple(t for leg in Leg if (t := _latest_try(facts, leg))),
+        asked=_asked(facts),
+        quarantined=bool(facts.quarantined),
+        not_held=_not_held(facts, target),
     )
 
 
-_Found = tuple[State, Event | None, str]
-_TELLS_VERSION = (Kind.VERSION, Kind.ACTIVATED, Kind.ACTIVATION_FAILED)
 _ENDS_A_WAIT = (Kind.VERSION, Kind.REFUSED, Kind.OVERDUE, Kind.UNREACHED, Kind.DELETED, Kind.WITHDRAWN, Kind.ABANDONED)
 
 
-class _Facts:
-    """The events of one hop, ordered by what they say (never by arrival), and the questions asked of them."""
-
-    def __init__(self, events: list[Event], target: Target) -> None:
-        self.target = target
-        self.events = sorted(events, key=lambda e: (e.at, e.kind, e.attempt, e.detail or "", e.version or ""))
-        self.spoken = [e for e in self.events if e.version and e.kind in _TELLS_VERSION]
-        self.version = self.spoken[-1] if self.spoken else None
-
-    def attempt(self, leg: Leg) -> int:
-        """The highest attempt of that leg that anything is known of."""
-        return max((e.attempt for e in self.events if e.leg is leg), default=0)
-
-    def last(self, leg: Leg, *kinds: Kind, attempt: int | None = None) -> Event | None:
-        """The latest of these kinds in that leg (in that attempt only, where one is given)."""
-        found = [
-            e for e in self.events if e.leg is leg and e.kind in kinds and (attempt is None or e.attempt == attempt)
-        ]
-        return found[-1] if found else None
-
-    def latest_try(self, leg: Leg) -> Try | None:
-        """The latest attempt of that leg, by what is known of it."""
-        attempt = self.attempt(leg)
-        begun = self.last(leg, Kind.SENT, attempt=attempt) or self.last(leg, Kind.GRANTED, attempt=attempt)
-        if begun is None:
-            return None
-        return Try(leg, attempt, begun.at, answered=bool(self.last(leg, *_ENDS_A_WAIT, attempt=attempt)))
-
-    def runs_target_since(self, when: datetime) -> Event | None:
-        """When the device first said that it runs the target, from then on; None if its latest word is another."""
-        if self.version is None or self.version.version != self.target.version:
-            return None
-        return next((e for e in self.spoken if e.version == self.target.version and e.at >= when), None)
+def _latest_try(facts: Facts, leg: Leg) -> Try | None:
+    """The latest attempt of that leg, by what is known of it."""
+    attempts = facts.attempts(leg)
+    attempt = max(attempts, default=0)
+    begun = facts.begun(leg, attempt)
+    if begun is None:
+        return None
+    unsent = {a for a in attempts if facts.last(leg, Kind.ABANDONED, attempt=a)}
+    answered = facts.last(leg, *_ENDS_A_WAIT, attempt=attempt) is not None
+    return Try(leg, attempt, begun.at, answered, len(attempts - unsent))
 
 
-def _ended(facts: _Facts) -> _Found | None:
+def _asked(facts: Facts) -> tuple[datetime, ...]:
+    asked = (facts.begun(Leg.READ, attempt) for attempt in sorted(facts.attempts(Leg.READ)))
+    return tuple(event.at for event in asked if event)
+
+
+_Found = tuple[State, Event | None, str]
+_Rules = tuple[tuple[State, str, tuple[Kind, ...]], ...]
+
+
+def _first(facts: Facts, leg: Leg, attempt: int, rules: _Rules) -> _Found | None:
+    """The first row of which an event is known: a table of rules goes from the most telling evidence to the least."""
+    for state, reason, kinds in rules:
+        if event := facts.last(leg, *kinds, attempt=attempt):
+            return state, event, event.detail or reason
+    return None
+
+
+def _ended(facts: Facts) -> _Found | None:
     for event in facts.events:
         if event.kind is Kind.CLOSED:
             return State.CLOSED, event, event.reason or ""
@@ -174,76 +187,84 @@ def _ended(facts: _Facts) -> _Found | None:
     return None
 
 
-def _activation(facts: _Facts) -> _Found | None:
+def _confirmed(facts: Facts, target: Target) -> _Found | None:
+    """The device says that it runs the target: whoever brought it there, nothing more is to be sent.
+
+    A PPMID's word counts from the update's first request on: it activates what comes, so an image that is still on its
+    way to it from elsewhere would undo what it said before.
+    """
+    since = _BEGINNING
+    if target.one_step:
+        first = next((e for e in facts.events if e.leg is Leg.DISTRIBUTE), None)
+        if first is None:
+            return None
+        since = first.at
+    said = facts.runs(target.version, since)
+    return (State.CONFIRMED, said, "") if said else None
+
+
+def _activation(facts: Facts, target: Target) -> _Found | None:
     """What is known of the latest activation; None where none was begun. A PPMID's is its distribution."""
-    leg = Leg.DISTRIBUTE if facts.target.one_step else Leg.ACTIVATE
-    attempt = facts.attempt(leg)
-    begun = facts.last(leg, Kind.GRANTED, Kind.SENT, attempt=attempt)
-    success = facts.last(leg, Kind.ACTIVATED)
-    if not begun and not success:
+    leg = Leg.DISTRIBUTE if target.one_step else Leg.ACTIVATE
+    attempt = facts.latest(leg)
+    if success := facts.last(leg, Kind.ACTIVATED) or _ran(facts, leg, target):
+        return _success(facts, success, target)
+    if attempt == 0:
         return None
-    if done := _success(facts, success, begun):
-        return done
-    if facts.target.one_step:
+    if target.one_step:
         return _one_step(facts, attempt)
-    return _in_flight(facts, attempt, begun)
+    # An image that was sent again after the activation (noImageHeld) begins the update anew.
+    again = facts.granted(Leg.DISTRIBUTE) > facts.granted(Leg.ACTIVATE)
+    return None if again else _two_step(facts, attempt, target)
 
 
-def _success(facts: _Facts, success: Event | None, begun: Event | None) -> _Found | None:
-    """Confirmed where the device names the target version; a success that names another is not one."""
-    reference = success or begun
-    if reference and (said := facts.runs_target_since(reference.at)):
-        return State.CONFIRMED, said, ""
-    if success is None:
-        return None
-    if facts.version and facts.version.at >= success.at and facts.version.version != facts.target.version:
-        return State.FAILED, facts.version, f"runs {facts.version.version} after a success, not {facts.target.version}"
+def _not_held(facts: Facts, target: Target) -> bool:
+    said, dropped = facts.of_image(), facts.dropped
+    missing = dropped is not None and dropped.at > facts.granted(Leg.DISTRIBUTE)
+    return _fault(said, target) is not None if said else missing
+
+
+def _ran(facts: Facts, leg: Leg, target: Target) -> Event | None:
+    """The device's word that it ran the target after an activation, whose own answer may have been lost."""
+    begun = next((e for e in facts.events if e.leg is leg), None)
+    said = (e for e in reversed(facts.said) if begun and e.at >= begun.at)
+    return next((e for e in said if same_version(e.version or "", target.version)), None)
+
+
+def _success(facts: Facts, success: Event, target: Target) -> _Found:
+    """A success is not *confirmed* until the device names the target version; if it names another, it is none."""
+    word = facts.word
+    if word and (word is success or word.at > success.at):
+        return State.FAILED, word, f"runs {word.version} after a success, not {target.version}"
     return State.ACTIVATED, success, ""
 
 
-def _one_step(facts: _Facts, attempt: int) -> _Found | None:
-    """A PPMID after its hub passed the image on: it activates by itself, and says so or does not."""
-    if not facts.last(Leg.DISTRIBUTE, Kind.TRANSFERRED, attempt=attempt):
-        return _first(facts, Leg.DISTRIBUTE, attempt, _AFTER_TRANSFER[:1])
-    return _first(facts, Leg.DISTRIBUTE, attempt, _AFTER_TRANSFER)
-
-
-def _in_flight(facts: _Facts, attempt: int, begun: Event | None) -> _Found:
-    """An activation without a success, whose answers are read from the most telling to the least."""
-    leg = Leg.ACTIVATE
-    found = _quarantine(facts, leg, attempt) or _first(facts, leg, attempt, _AFTER_ACTIVATION)
-    if found is None:
-        return State.ACTIVATING, begun, ""
-    state, event, _ = found
-    if state is State.UNKNOWN and event and facts.version and facts.version.at > event.at:
-        return State.HELD, facts.version, f"did not activate: still runs {facts.version.version}"
-    return found
-
-
-def _quarantine(facts: _Facts, leg: Leg, attempt: int) -> _Found | None:
-    event = facts.last(leg, Kind.QUARANTINED, attempt=attempt)
-    if event and not facts.last(leg, Kind.RELEASED, Kind.DELETED, attempt=attempt):
-        return State.QUARANTINED, event, "the DCC holds the request in quarantine"
-    return None
-
-
-def _distribution(facts: _Facts) -> _Found:
-    leg = Leg.DISTRIBUTE
-    attempt = facts.attempt(leg)
-    if attempt == 0:
-        return State.PLANNED, None, ""
-    found = _quarantine(facts, leg, attempt) or _image(facts, attempt) or _first(facts, leg, attempt, _AFTER_REQUEST)
-    return found or (State.REQUESTED, facts.last(leg, Kind.GRANTED, Kind.SENT, Kind.ACCEPTED, attempt=attempt), "")
-
-
-_Rules = tuple[tuple[State, str, tuple[Kind, ...]], ...]
-
-# Each row: the state, the reason where the event has none of its own, and the kinds that lead there. The first row of
-# which an event is known decides, so the order is from the most telling evidence to the least.
 _AFTER_TRANSFER: _Rules = (
     (State.FAILED, "activation failed", (Kind.ACTIVATION_FAILED,)),
     (State.UNKNOWN, "no word of the activation after the transfer", (Kind.OVERDUE,)),
     (State.ACTIVATING, "", (Kind.TRANSFERRED,)),
+)
+
+
+def _one_step(facts: Facts, attempt: int) -> _Found | None:
+    """A PPMID after its hub passed the image on: it activates by itself, and says so or does not."""
+    if not facts.last(Leg.DISTRIBUTE, Kind.TRANSFERRED, attempt=attempt):
+        return _first(facts, Leg.DISTRIBUTE, attempt, _AFTER_TRANSFER[:1])
+    found = _first(facts, Leg.DISTRIBUTE, attempt, _AFTER_TRANSFER)
+    return _still_runs(facts, found, State.DELIVERY_FAILED) or found
+
+
+def _still_runs(facts: Facts, found: _Found | None, then: State) -> _Found | None:
+    """What becomes of an unknown activation once the device says that it runs something else."""
+    word = facts.word
+    if found and found[0] is State.UNKNOWN and found[1] and word and word.at > found[1].at:
+        return then, word, f"did not activate: still runs {word.version}"
+    return None
+
+
+_ENDS_A_DISTRIBUTION = (
+    *(Kind.VERIFIED, Kind.VERIFICATION_FAILED, Kind.REFUSED, Kind.DELETED, Kind.ABANDONED),
+    *(Kind.DELIVERY_FAILED, Kind.UNREACHED, Kind.OVERDUE),
 )
 _AFTER_ACTIVATION: _Rules = (
     (State.FAILED, "activation failed", (Kind.ACTIVATION_FAILED,)),
@@ -253,33 +274,93 @@ _AFTER_ACTIVATION: _Rules = (
     (State.UNKNOWN, "no answer to the activation", (Kind.OVERDUE, Kind.UNREACHED)),
     (State.SCHEDULED, "", (Kind.SCHEDULED,)),
 )
-_AFTER_REQUEST: _Rules = (
-    (State.REJECTED, "refused", (Kind.REFUSED, Kind.DELETED)),
-    (State.DELIVERY_FAILED, "the image was not delivered", (Kind.DELIVERY_FAILED, Kind.UNREACHED)),
-    (State.DELIVERED, "on the device, not yet verified", (Kind.TRANSFERRED,)),
-    (State.DELIVERED, "on the Communications Hub", (Kind.DELIVERED,)),
-    (State.DELIVERY_FAILED, "the request never left", (Kind.ABANDONED,)),
-    (State.DELIVERY_FAILED, "no word of the image", (Kind.OVERDUE,)),
-)
 
 
-def _first(facts: _Facts, leg: Leg, attempt: int, rules: _Rules) -> _Found | None:
-    for state, reason, kinds in rules:
-        if event := facts.last(leg, *kinds, attempt=attempt):
-            return state, event, event.detail or reason
+def _two_step(facts: Facts, attempt: int, target: Target) -> _Found | None:
+    """An activation without a success; None where the image is no more what it was, and its distribution tells more."""
+    leg = Leg.ACTIVATE
+    if (target.hop, leg, attempt) in facts.quarantined:
+        return _in_quarantine(facts, leg, attempt)
+    found = _first(facts, leg, attempt, _AFTER_ACTIVATION)
+    if found is None:
+        return State.ACTIVATING, facts.begun(leg, attempt), ""
+    found = _still_runs(facts, found, State.HELD) or found
+    state, event, reason = found
+    if state is State.HELD and (said := facts.of_image()) and _fault(said, target):
+        return None
+    if state is State.FAILED and reason == NO_IMAGE_HELD:
+        return None if _on_its_way(facts) else (State.DELIVERY_FAILED, event, reason)
+    return found
+
+
+def _on_its_way(facts: Facts) -> bool:
+    """Whether the latest image sent may still come: a device that holds none is not to be sent yet another."""
+    leg, attempt = Leg.DISTRIBUTE, facts.latest(Leg.DISTRIBUTE)
+    return facts.last(leg, *_ENDS_A_DISTRIBUTION, attempt=attempt) is None
+
+
+def _in_quarantine(facts: Facts, leg: Leg, attempt: int) -> _Found:
+    event = facts.last(leg, Kind.QUARANTINED, attempt=attempt)
+    return State.QUARANTINED, event, "the DCC holds the request in quarantine"
+
+
+def _distribution(facts: Facts, target: Target) -> _Found:
+    leg = Leg.DISTRIBUTE
+    attempt = facts.latest(leg)
+    if attempt == 0:
+        return State.PLANNED, None, ""
+    if (target.hop, leg, attempt) in facts.quarantined:
+        return _in_quarantine(facts, leg, attempt)
+    found = _image(facts, attempt, target) or _hub(facts, attempt) or _first(facts, leg, attempt, _AFTER_REQUEST)
+    return found or (State.REQUESTED, facts.begun(leg, attempt), "")
+
+
+def _image(facts: Facts, attempt: int, target: Target) -> _Found | None:
+    """What the device says of the image that it holds, whichever attempt brought it."""
+    said = facts.of_image()
+    if said is None:
+        return None
+    fault = _fault(said, target)
+    if fault is None:
+        return State.HELD, said, ""
+    # Another image is on its way since.
+    return None if said.attempt < attempt else (State.VERIFICATION_FAILED, said, fault)
+
+
+def _fault(said: Event, target: Target) -> str | None:
+    """Why the image that the device tells of may not be activated; None where it is the release's."""
+    if said.kind is Kind.VERIFICATION_FAILED:
+        return "the device refused the image (8F1C)"
+    if (said.detail or "").upper() != target.image_hash.upper():
+        return f"the device holds another image: {said.detail}"
     return None
 
 
-def _image(facts: _Facts, attempt: int) -> _Found | None:
-    """What the device says of the image that it holds; a hash that is not the release's forbids its activation.
+_HUB_SAYS = (Kind.DELIVERED, Kind.TRANSFERRED, Kind.DELIVERY_FAILED, Kind.UNREACHED)
+_ON_ITS_WAY = {
+    Kind.DELIVERED: "on the Communications Hub",
+    Kind.TRANSFERRED: "on the device, not yet verified",
+}
 
-    A device holds one pending image, so its latest word stands, whichever attempt brought the image.
-    """
-    said = facts.last(Leg.DISTRIBUTE, Kind.VERIFIED, Kind.VERIFICATION_FAILED)
-    if said is None or (said.kind is Kind.VERIFICATION_FAILED and said.attempt < attempt):
+
+def _hub(facts: Facts, attempt: int) -> _Found | None:
+    """The hub's last word, which a passed deadline outranks where it was good: the device has said nothing since."""
+    leg = Leg.DISTRIBUTE
+    said = facts.last(leg, *_HUB_SAYS, attempt=attempt)
+    if said is None:
         return None
-    if said.kind is Kind.VERIFICATION_FAILED:
-        return State.VERIFICATION_FAILED, said, "the device refused the image (8F1C)"
-    if (said.detail or "").upper() != facts.target.image_hash.upper():
-        return State.VERIFICATION_FAILED, said, f"the device holds another image: {said.detail}"
-    return State.HELD, said, ""
+    if said.kind not in _ON_ITS_WAY:
+        return State.DELIVERY_FAILED, said, said.detail or "the image was not delivered"
+    overdue = facts.last(leg, Kind.OVERDUE, attempt=attempt)
+    return (
+        (State.DELIVERY_FAILED, overdue, "no word of the image")
+        if overdue
+        else (State.DELIVERED, said, _ON_ITS_WAY[said.kind])
+    )
+
+
+_AFTER_REQUEST: _Rules = (
+    (State.REJECTED, "refused", (Kind.REFUSED, Kind.DELETED)),
+    (State.DELIVERY_FAILED, "the request never left", (Kind.ABANDONED,)),
+    (State.DELIVERY_FAILED, "no word of the image", (Kind.OVERDUE,)),
+)

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+NO_IMAGE_HELD = "noImageHeld"
+"""What a device answers to an activation of an image that it does not hold (GBCS CS06 activateImageResponseCode 1)."""
+
 
 class Leg(StrEnum):
     """The legs of an update. Attempts are numbered by the ledger within an update, a hop and a leg."""
@@ -101,7 +104,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One fact of one device's update; times are aware UTC."""
+    """One fact of one device's update; times are aware UTC, ours or the DCC's: a device's clock may be years out.
+
+    attempt is 0 where the fact belongs to no attempt.
+    """
 
     kind: Kind
     at: datetime

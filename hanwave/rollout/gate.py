@@ -40,23 +40,33 @@ class Judgement:
 
 
 def judge(counts: Counts, gate: Gate) -> Judgement:
-    """The gate's verdict on a wave."""
+    """The gate's verdict on a wave. One more device harmed, silent or open never makes a verdict better."""
     evidence = counts.settled + counts.harmed
-    if evidence and counts.harmed / evidence >= gate.failure and counts.harmed:
+    if breaker(counts, gate):
         return Judgement(Verdict.FAIL, f"{counts.harmed} of {evidence} devices with evidence were harmed")
-    if evidence < gate.minimum_evidence:
-        needed = f"{evidence} devices have ended with evidence, {gate.minimum_evidence} are needed"
-        return Judgement(Verdict.NOT_ENOUGH_EVIDENCE, needed)
-    if counts.silent > gate.silence * (evidence + counts.silent):
-        quiet = f"{counts.silent} of {evidence + counts.silent} devices are silent"
-        return Judgement(Verdict.NOT_ENOUGH_EVIDENCE, quiet)
-    if counts.settled / evidence < gate.success:
-        short = f"{counts.settled} of {evidence} devices settled, {gate.success:.1%} are needed"
-        return Judgement(Verdict.NOT_ENOUGH_EVIDENCE, short)
+    if shortfall := _shortfall(counts, gate):
+        return Judgement(Verdict.NOT_ENOUGH_EVIDENCE, shortfall)
     return Judgement(Verdict.PASS, f"{counts.settled} of {evidence} devices with evidence settled")
 
 
 def breaker(counts: Counts, gate: Gate) -> bool:
-    """Whether the breaker opens: harm reached the failure share of the least evidence that the gate would judge."""
+    """Whether the breaker opens, and the gate fails: harm reached the failure share of those with evidence.
+
+    Where fewer than the gate's minimum have ended it is the share of that minimum, so that the first mishap of a wave is
+    judged neither as a hundred per cent nor not at all.
+    """
     least = max(gate.minimum_evidence, counts.settled + counts.harmed)
     return counts.harmed > 0 and counts.harmed / least >= gate.failure
+
+
+def _shortfall(counts: Counts, gate: Gate) -> str | None:
+    """What is missing for a pass, or None. A device that has not ended is as silent as one that will never speak."""
+    if counts.settled < gate.minimum_evidence:
+        return f"{counts.settled} devices have settled, {gate.minimum_evidence} are needed"
+    silent = counts.silent + counts.open
+    if silent / (counts.settled + silent) > gate.silence:
+        return f"{counts.silent} devices are silent and {counts.open} have not ended, beside {counts.settled} settled"
+    evidence = counts.settled + counts.harmed
+    if counts.settled / evidence < gate.success:
+        return f"{counts.settled} of {evidence} devices settled, {gate.success:.1%} are needed"
+    return None

@@ -4,23 +4,47 @@ Durations are written as "90s", "30m", "6h" or "10d" (or ISO 8601), and are coun
 """
 
 import re
+from collections import Counter
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, model_validator
+
+from hanwave.identifiers import EUI64, IdentifierError
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def _duration(value: Any) -> Any:
-    if isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", value.strip(), re.ASCII)):
+    if isinstance(value, timedelta):
+        return value
+    # A bare number has no unit: a soak of 2 would be two seconds where two days were meant.
+    if not isinstance(value, str):
+        raise ValueError("should be a duration such as '30m', '6h' or '2d', not a bare number")  # noqa: TRY004 - pydantic's
+    text = value.strip()
+    if text.startswith("P"):
+        return text
+    if not (match := re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)([smhdw])", text, re.ASCII)):
+        raise ValueError(f"{text[:40]!r} is no duration: it should be a number and one of s, m, h, d, w, as in '6h'")
+    try:
         return timedelta(**{_UNITS[match[2]]: float(match[1])})
-    return value
+    except OverflowError as error:
+        raise ValueError(f"{text!r} is longer than 365 days") from error
+
+
+def _device(value: str) -> str:
+    try:
+        return str(EUI64.parse(value))
+    except IdentifierError as error:
+        raise ValueError(str(error)) from error
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0), le=timedelta(days=365))]
-Share = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(strict=True, ge=0, le=1)]
+Whole = Annotated[int, Field(strict=True)]
+Device = Annotated[str, AfterValidator(_device)]
+"""An EUI-64 in DCC's form, however it was written."""
 
 
 class DeviceType(StrEnum):
@@ -38,7 +62,7 @@ class DeviceType(StrEnum):
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Deadlines(_Strict):
@@ -64,10 +88,10 @@ def _deadlines() -> dict[DeviceType, Deadlines]:
 class Attempts(_Strict):
     """How often a leg may be tried, and how long to wait before the next try."""
 
-    distribute: int = Field(default=3, ge=1, le=10)
-    activate: int = Field(default=3, ge=1, le=10)
-    read: int = Field(default=5, ge=1, le=100)
-    gsme_images: int = Field(default=3, ge=1, le=10)
+    distribute: Whole = Field(default=3, ge=1, le=10)
+    activate: Whole = Field(default=3, ge=1, le=10)
+    read: Whole = Field(default=5, ge=1, le=100)
+    gsme_images: Whole = Field(default=3, ge=1, le=10)
     """Images ever sent to one GSME: each costs battery."""
     back_off: Duration = timedelta(hours=1)
 
@@ -75,14 +99,14 @@ class Attempts(_Strict):
 class Gate(_Strict):
     """What a wave must show before the next begins."""
 
-    minimum_evidence: int = Field(default=1, ge=1)
-    """Devices that must have ended before any verdict but *not enough evidence*."""
+    minimum_evidence: Whole = Field(default=1, ge=1)
+    """Devices that must have settled before the gate passes. Harm is judged as a share of at least so many."""
     success: Share = 0.95
     """The least share of those with evidence that must have settled."""
     failure: Share = 0.05
     """The share failed, at or above which the gate fails; it is also where the breaker opens."""
     silence: Share = 0.10
-    """The largest share in silence that passes; more is *not enough evidence*, never *fail*."""
+    """The largest share silent, of those settled or silent, that passes; more is *not enough evidence*, never *fail*."""
 
 
 class ActivationMode(StrEnum):
@@ -95,9 +119,9 @@ class ActivationMode(StrEnum):
 class Wave(_Strict):
     """One wave: a share of the devices not yet in an earlier one, a count, or a list of named devices."""
 
-    share: Annotated[float, Field(gt=0, le=1)] | None = None
-    count: Annotated[int, Field(gt=0)] | None = None
-    devices: tuple[str, ...] = ()
+    share: Annotated[Share, Field(gt=0)] | None = None
+    count: Annotated[Whole, Field(gt=0)] | None = None
+    devices: tuple[Device, ...] = ()
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -113,11 +137,11 @@ class Policy(_Strict):
     deadlines: dict[DeviceType, Deadlines] = Field(default_factory=_deadlines)
     attempts: Attempts = Attempts()
     gate: Gate = Gate()
-    exposure_cap: int = Field(default=2000, ge=1)
+    exposure_cap: Whole = Field(default=2000, ge=1)
     """Devices of one wave that may be activated or in flight, and not settled, at one time."""
-    batch: int = Field(default=5000, ge=1, le=50_000)
+    batch: Whole = Field(default=5000, ge=1, le=50_000)
     """Devices a distribution request (DUIS XSD 5.4 DeviceIDList: at most 50,000)."""
-    pace: float = Field(default=20.0, gt=0)
+    pace: float = Field(default=20.0, strict=True, gt=0)
     """Activations a second, for the campaign."""
     activation: ActivationMode = ActivationMode.IMMEDIATE
     lead: Duration = timedelta(hours=12)
@@ -126,7 +150,7 @@ class Policy(_Strict):
     """How often a wave looks for what fell due; *not now* is asked again after twice this long."""
     soak: Duration = timedelta(days=2)
     """How long a device must go on well after its activation before it is settled."""
-    soak_check: bool = True
+    soak_check: StrictBool = True
     """Read the version back (11.2) at the end of the soak: a device that went quiet is not settled."""
 
     def all_at_once(self) -> Self:
@@ -139,4 +163,7 @@ class Policy(_Strict):
             raise ValueError("a policy has at least one wave")
         if missing := set(DeviceType) - set(self.deadlines):
             raise ValueError(f"deadlines are missing for {', '.join(sorted(missing))}")
+        named = Counter(device for wave in self.waves for device in wave.devices)
+        if twice := sorted(device for device, times in named.items() if times > 1):
+            raise ValueError(f"waves name {twice[0]} {named[twice[0]]} times, a device is in one wave")
         return self
