@@ -26,7 +26,8 @@ MAX_LINE = 4_000_000
 """Octets of a line: a row has some hundreds, and a note's document some thousands."""
 _NAMED = 10
 _DIGEST = re.compile(r"[0-9A-Fa-f]{64}", re.ASCII)
-_TYPES = {"source": str, "row": int, "previous": str, "hash": str}
+_UNCHAINED = {"source": str, "row": int}
+_CHAINED = _UNCHAINED | {"seq": int, "previous": str, "hash": str}
 
 
 class AuditError(HanwaveError):
@@ -132,10 +133,13 @@ def verify(lines: Iterable[bytes], checkpoint: str | None = None) -> Verified:
 
 
 def _check_form(place: str, row: dict[str, Any]) -> None:
-    seq, document = row.get("seq", ""), row.get("document", "")
-    sound = type(seq) in {int, type(None)} and isinstance(document, dict | None)
-    if not sound or any(type(row.get(name)) is not kind for name, kind in _TYPES.items() if seq is not None):
+    chained = row.get("seq", "") is not None
+    types = _CHAINED if chained else _UNCHAINED
+    # Of the exact type: True is an int too.
+    if any(type(row.get(name)) is not kind for name, kind in types.items()):
         raise AuditError(f"{place} of the export is not a row of the chain")
+    if not isinstance(row.get("document", ""), dict | None):
+        raise AuditError(f"{place} of the export holds a document that is no JSON object")
 
 
 def _check_order(place: str, seq: int | None, expected: int, rest: Iterator[tuple[str, dict[str, Any]]]) -> None:

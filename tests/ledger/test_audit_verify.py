@@ -97,6 +97,14 @@ ATTACKS = {
         changed(GOOD, 3, document={"reason": "\ud800"}),
         "line 4 of the export holds what JSON cannot",
     ),
+    "an unchained row without its number": (
+        changed(GOOD, 7, row=None),
+        "line 8 of the export is not a row of the chain",
+    ),
+    "a document that is none": (
+        changed(GOOD, 3, document=[1]),
+        "line 4 of the export holds a document that is no JSON",
+    ),
     "no object": ([*GOOD[:3], b"[1]\n"], "line 4 of the export is not a JSON object"),
     "another format": ([line({"format": "x"}), *GOOD[1:]], "no audit export: its first line should hold the format"),
     "nothing": ([], "no audit export"),
@@ -145,7 +153,7 @@ def test_a_checkpoint_that_is_no_hash_is_refused(checkpoint):
         verify(GOOD, checkpoint)
 
 
-@settings(max_examples=300)
+@settings(max_examples=1000)
 @given(st.data())
 def test_no_octet_can_be_changed_without_the_verifier_finding_it_or_the_meaning_staying(data):
     whole = b"".join(GOOD)
