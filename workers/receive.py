@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 import ssl
-import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -23,7 +22,7 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
-from temporalio.client import Client, TLSConfig
+from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 
 from activities.wave import DeviceStart
@@ -35,6 +34,8 @@ from hanwave.ledger import database
 from hanwave.ledger.receipt import Kept, judge, keep
 from hanwave.ledger.routing import Waking
 from workers.loops import Clock, HandOn, Loops, Wake
+from workers.process import run
+from workers.wiring import connect
 
 BODY_SECONDS = 30.0
 """A body that takes longer is given up: DCC's own messages come in one piece."""
@@ -180,16 +181,6 @@ def engine_wake(client: Client) -> Wake:
     return wake
 
 
-async def connect(temporal: settings.Temporal) -> Client:
-    """A client of the engine that connects when it is first used: the engine may be down."""
-    tls: TLSConfig | None = None
-    if temporal.ca or temporal.certificate:
-        files = (temporal.ca, temporal.certificate, temporal.key)
-        ca, certificate, key = (path.read_bytes() if path else None for path in files)
-        tls = TLSConfig(server_root_ca_cert=ca, client_cert=certificate, client_private_key=key)
-    return await Client.connect(temporal.address, namespace=temporal.namespace, tls=tls or False, lazy=True)
-
-
 def poster(receive: settings.Receive) -> HandOn | None:
     """How messages of other systems are handed on: by POST, with our own certificate; None where no URL is set."""
     if receive.forward_url is None:
@@ -209,26 +200,17 @@ def poster(receive: settings.Receive) -> HandOn | None:
     return hand_on
 
 
-async def serve(told: settings.Settings) -> None:
-    """Run the service until it is told to stop."""
+async def main(told: settings.Settings, _: asyncio.Event) -> None:
+    """Serve until told to stop, which the server hears by itself."""
     receive = settings.needed(told.receive, "receive")
     ledger = database.engine(settings.needed(told.postgres, "postgres").dsn.get_secret_value())
     trust = load_trust(settings.needed(told.trust, "trust"))
     if told.metrics.receive:
         start_http_server(told.metrics.receive, told.metrics.host)
-    wake = engine_wake(await connect(told.temporal))
+    wake = engine_wake(await connect(told.temporal, lazy=True))
     app = application(ledger, trust, receive.path, lambda: datetime.now(UTC), wake=wake, hand_on=poster(receive))
     await server(app, receive).serve()
 
 
-def main() -> None:
-    """The process."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    try:
-        asyncio.run(serve(settings.load()))
-    except HanwaveError as error:
-        sys.exit(f"hanwave receive: {error}")
-
-
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -22,8 +22,8 @@ _THREADS = 16
 """Activities at once: each holds at most one ledger connection, and the pool has as many."""
 
 
-async def connect(settings: Temporal) -> Client:
-    """A client of the engine, with TLS where a certificate or an authority is named."""
+async def connect(settings: Temporal, *, lazy: bool = False) -> Client:
+    """A client of the engine, with TLS where a certificate or an authority is named; lazy: the engine may be down now."""
     tls: TLSConfig | bool = False
     if settings.ca or settings.certificate:
         tls = TLSConfig(
@@ -32,7 +32,7 @@ async def connect(settings: Temporal) -> Client:
             client_private_key=settings.key.read_bytes() if settings.key else None,
         )
     return await Client.connect(
-        settings.address, namespace=settings.namespace, tls=tls, data_converter=pydantic_data_converter
+        settings.address, namespace=settings.namespace, tls=tls, data_converter=pydantic_data_converter, lazy=lazy
     )
 
 

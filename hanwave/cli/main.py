@@ -6,7 +6,7 @@ from importlib.metadata import entry_points
 
 import typer
 
-from hanwave.cli import audit, cpl, duis, fleet, gbcs, hold, image, release
+from hanwave.cli import audit, cpl, duis, fleet, gbcs, hold, image, inbox, release
 from hanwave.errors import HanwaveError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.add_typer(release.app, name="release")
 app.add_typer(fleet.app, name="fleet")
 app.add_typer(hold.app, name="hold")
 app.add_typer(audit.app, name="audit")
+app.add_typer(inbox.app, name="inbox")
 
 
 def main() -> None:
