@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 refused or failed (the sentence says why), 2 the command l
 """
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -59,8 +60,21 @@ def read_file(path: Path, what: str) -> bytes:
 
 
 def write_file(path: Path, data: bytes, what: str) -> None:
-    """Write the bytes to a file that a person named; HanwaveError names the file when it cannot be written."""
+    """Write the bytes to a file that a person named, whole or not at all; HanwaveError names it when that fails."""
     try:
-        path.write_bytes(data)
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)  # a device or a pipe, which nothing may take the place of
+        else:
+            _replace(path.resolve(), data)
     except OSError as error:
         raise HanwaveError(f"{what} {path} cannot be written: {error.strerror}") from error
+
+
+def _replace(path: Path, data: bytes) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise

@@ -135,7 +135,8 @@ def write_text(kind: Kind, name: str, value: Any) -> str:
     try:
         return kind.write(value)
     except (ValueError, HanwaveError) as error:
-        held = "a value" if kind.private else repr(value)[:40]
+        shown = f"{len(value)} octets" if isinstance(value, bytes) else repr(value)[:40]
+        held = "a value" if kind.private else shown
         raise DuisError(f"{name} cannot hold {held}, it should be {kind.should}") from error
 
 

@@ -1,7 +1,5 @@
 """DCC's own schema, examples and templates, beside the checkout; skipped where they are not."""
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given, settings
 from lxml import etree
@@ -20,44 +18,20 @@ from hanwave.duis import (
 )
 from hanwave.duis.codes import AlertTable, CodeTable
 from hanwave.identifiers import EUI64, RequestID
+from tests.support.dcc_material import ABSENT, DOMAIN, MESSAGES, assert_valid
 from tests.unit.duis import strategies
 from tests.unit.duis.conftest import ACB, AT, PATIENT, SUPPLIER
 
 pytestmark = pytest.mark.dcc
 
-DOMAIN = Path(__file__).parents[4] / "shared" / "domain"
-FILES = sorted([*DOMAIN.glob("examples/*.xml"), *DOMAIN.glob("templates/*.xml")])
 XS = "{http://www.w3.org/2001/XMLSchema}"
 
-if not FILES:
-    pytest.skip(f"DCC's material is not at {DOMAIN}", allow_module_level=True)
+if not MESSAGES:
+    pytest.skip(ABSENT, allow_module_level=True)
 
 
-class _WithoutDoctype(etree.Resolver):
-    """Gives libxml2 the XML Signature schema without the DOCTYPE that points to the network."""
-
-    def resolve(self, url, _public_id, context):
-        if not url.endswith("xmldsig-core-schema.xsd"):
-            return None
-        text = (DOMAIN / "schema" / "xmldsig-core-schema.xsd").read_text()
-        start = text.find("<!DOCTYPE")
-        end = text.index("<schema", start) if start >= 0 else 0
-        return self.resolve_string(text[:start] + text[end:] if start >= 0 else text, context)
-
-
-@pytest.fixture(scope="module")
-def schema():
-    parser = etree.XMLParser(no_network=True)
-    parser.resolvers.add(_WithoutDoctype())
-    return etree.XMLSchema(etree.parse(DOMAIN / "schema" / "duis-5.4.xsd", parser))
-
-
-def check(schema, data):
-    schema.assertValid(etree.fromstring(data, etree.XMLParser(huge_tree=True)))
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_every_example_and_template_is_read(path, schema):
+@pytest.mark.parametrize("path", MESSAGES, ids=lambda path: path.name)
+def test_every_example_and_template_is_read(path):
     envelope = examine(path.read_bytes())
     message = envelope.message
     assert not isinstance(message.body, Unrecognised)
@@ -65,10 +39,10 @@ def test_every_example_and_template_is_read(path, schema):
     assert not isinstance(getattr(message.body, "content", None), Unrecognised)
     assert examine(write(message)).message == message
     if not isinstance(message, DecodedMessage):
-        check(schema, write(message))
+        assert_valid(write(message))
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", MESSAGES, ids=lambda path: path.name)
 def test_signed_or_not_the_templates_hold_what_the_xml_says(path):
     root = etree.fromstring(path.read_bytes())
     message = examine(path.read_bytes()).message
@@ -84,25 +58,25 @@ def _known(message):
 
 @settings(PATIENT, max_examples=200)
 @given(request=strategies.requests().filter(_known))
-def test_every_request_is_valid(schema, request):
-    check(schema, write(request))
+def test_every_request_is_valid(request):
+    assert_valid(write(request))
 
 
 @settings(PATIENT, max_examples=200)
 @given(response=strategies.responses.filter(_known))
-def test_every_response_is_valid_but_for_codes_newer_than_the_schema(schema, response):
+def test_every_response_is_valid_but_for_codes_newer_than_the_schema(response):
     data = write(response)
     for new, old in ((b"E999999", b"E1"), (b"N1234", b"N1")):
         data = data.replace(new, old)
     if b"ANewValue" not in data:
-        check(schema, data)
+        assert_valid(data)
 
 
-def test_a_signed_request_of_fifty_thousand_devices_is_valid(schema, supplier):
+def test_a_signed_request_of_fifty_thousand_devices_is_valid(supplier):
     devices = tuple(EUI64(n.to_bytes(8, "big")) for n in range(50_000))
     request = Request.of(RequestID(SUPPLIER, ACB, 2**64 - 1), UpdateFirmware(bytes(10_240_000), "0123ABCD", devices))
     data = sign(request, supplier.key, supplier.certificate, AT)
-    check(schema, data)
+    assert_valid(data)
     assert read(data, MAX_REQUEST_BYTES) == request
 
 
