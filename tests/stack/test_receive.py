@@ -1,20 +1,30 @@
 """The receive service over real HTTPS and PostgreSQL: what was answered 204 is kept, whatever dies when."""
 
+import contextlib
 import dataclasses
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import text
 
+import hanwave.cli.inbox
 import workers.loops
 import workers.receive
-from hanwave import duis
+from hanwave import duis, settings
+from hanwave.identifiers import EUI64
 from hanwave.ledger import inbox, receipt, routing
 from hanwave.rollout.device import State
-from tests.ledger.test_routing import activating, distributed
+from hanwave.rollout.events import Leg
+from tests.ledger.test_routing import activating, ask, distributed, post
 from tests.support import messages as m
-from tests.support.ledger import World
-from tests.support.receiving import Tls, receiving, until
+from tests.support.ledger import World, eui
+from tests.support.receiving import HOST, Tls, free_port, receiving, until
 
 pytestmark = [pytest.mark.stack, pytest.mark.fault]
 
@@ -256,3 +266,99 @@ def test_a_refused_message_is_taken_in_once_the_trust_store_is_mended(world, tls
         assert "not one that waits" in receipt.replay(connection, waiting.id, mended, world.now)
     assert workers.loops.route_one(world.engine, world.now).wakes
     assert world.state(update_id) is State.CONFIRMED
+
+
+# The process itself.
+
+
+def environment(world: World, tls: Tls, pki: m.Pki, dsn: str, told) -> dict[str, str]:
+    tls.file("signer.pem").write_bytes(pki.dcc.certificate_pem)
+    return os.environ | settings.variables(
+        {
+            "postgres.dsn": dsn,
+            "temporal.address": f"{HOST}:{free_port()}",
+            "trust.certificates": json.dumps([str(tls.file("signer.pem"))]),
+            **{f"receive.{name}": str(value) for name, value in told.model_dump(exclude_none=True).items()},
+        }
+    )
+
+
+@contextlib.contextmanager
+def process(told, variables, folder):
+    with (folder / "log").open("ab") as log:
+        running = subprocess.Popen([sys.executable, "-m", "workers.receive"], env=variables, stdout=log, stderr=log)
+        try:
+            until(lambda: _listens(told.port) or running.poll() is not None, 30)
+            assert running.poll() is None, (folder / "log").read_text()
+            yield running
+        finally:
+            running.kill()
+            running.wait()
+
+
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((HOST, port)):
+        return True
+    return False
+
+
+def test_the_process_killed_in_the_midst_of_deliveries_loses_nothing_that_it_took(
+    world, tls, pki, ledger_dsn, tmp_path
+):
+    """With the engine down all the while, too."""
+    world.fleet(40)
+    ids = world.campaign([eui(n) for n in range(40)])
+    post(world, ask(world, ids, Leg.DISTRIBUTE, "11.1", m.ACB))
+    told = tls.receive(free_port())
+    raws = [signed(pki, m.verified(EUI64.parse(eui(n)), at=world.now)) for n in range(40)]
+    variables = environment(world, tls, pki, ledger_dsn, told)
+    url = f"https://{HOST}:{told.port}{told.path}"
+    waiting = list(raws)
+    with tls.client() as client:
+        for lives in (7, 9, 100):
+            with process(told, variables, tmp_path) as running:
+                for raw in waiting[:lives]:
+                    assert client.post(url, content=raw, headers={"Connection": "close"}).status_code == 204
+                waiting = waiting[lives:]
+                if not waiting:
+                    until(lambda: all_routed(world))
+                    running.terminate()
+                    assert running.wait(20) in (0, -signal.SIGTERM)
+    assert world.count("inbox") == 40
+    assert {world.state(update_id) for update_id in ids} == {State.HELD}
+
+
+def test_the_process_says_in_one_sentence_what_it_lacks(tls, tmp_path):
+    variables = {k: v for k, v in os.environ.items() if not k.startswith("HANWAVE_")}
+    run = subprocess.run(
+        [sys.executable, "-m", "workers.receive"],
+        env=variables,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert "the setting receive is missing" in run.stderr.splitlines()[-1]
+
+
+def test_the_command_line_lists_what_was_refused_and_takes_it_in(world, tls, pki, ledger_dsn, monkeypatch, capsys):
+    _, request = activating(world)
+    raw = pki.signed(m.outcome(request, at=world.now), pki.stranger, datetime.now(UTC))
+    with world.engine.begin() as connection:
+        receipt.keep(connection, receipt.judge(raw, pki.trust, datetime.now(UTC)), raw, datetime.now(UTC))
+    for name, value in environment(world, tls, pki, ledger_dsn, tls.receive(1)).items():
+        monkeypatch.setenv(name, value)
+    assert command(capsys, "list", "--json")["messages"][0]["verified"] is False
+    assert command(capsys, "replay", "--json", code=1)["taken_in"] == 0
+    tls.file("signer.pem").write_bytes(pki.stranger.certificate_pem)
+    assert command(capsys, "replay", "--json") == {"taken_in": 1, "still_refused": {}}
+    assert command(capsys, "list", "--json")["waiting_to_be_routed"] == 1
+    assert workers.loops.route_one(world.engine, world.now).wakes
+
+
+def command(capsys, *words: str, code: int = 0) -> dict:
+    with pytest.raises(SystemExit) as ended:
+        hanwave.cli.inbox.app(words)
+    assert ended.value.code == code
+    return json.loads(capsys.readouterr().out)

@@ -1,0 +1,431 @@
+"""Requests are built as they were granted, sent as they were kept, and delivered on after any crash."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+
+import activities.requests
+from activities.dcc import NeverSent, NoAnswer
+from activities.requests import LIFE, Delivery, Sender
+from hanwave import duis, gbcs
+from hanwave.firmware.header import Header, header_string
+from hanwave.firmware.image import Form, OtaImage, manufacturer_image_hash
+from hanwave.firmware.terms import FirmwareVersion, HardwareRange
+from hanwave.identifiers import EUI64, RequestID
+from hanwave.keys import Credentials
+from hanwave.ledger import outbox, permit, stops
+from hanwave.rollout.device import State
+from hanwave.rollout.events import Kind, Leg
+from hanwave.rollout.policy import ActivationMode, Policy, Wave
+from tests.ledger.test_routing import ask, events
+from tests.ledger.test_routing import deliver as hear
+from tests.support import ledger as support
+from tests.support import messages as m
+from tests.support.ledger import World
+
+pytestmark = pytest.mark.ledger
+
+
+@pytest.fixture(scope="module")
+def pki():
+    return m.Pki()
+
+
+@dataclass
+class Dcc:
+    """The three services, in this process: reads what comes as the DCC would, and answers as it is told."""
+
+    pki: m.Pki
+    clock: Callable[[], datetime]
+    posts: list[tuple[str, bytes]] = field(default_factory=list)
+    asked: list[duis.Request] = field(default_factory=list)
+    codes: dict[str, str] = field(default_factory=dict)
+    fails: dict[str, list[Exception]] = field(default_factory=dict)
+    content: duis.ResponseContent = field(default_factory=duis.Acknowledgement)
+    unsigned: bool = False
+    precommand: bytes | None = None
+
+    def transform(self, body: bytes) -> bytes:
+        request = self._take("transform", body)
+        code = self.codes.get("transform", "I0")
+        if code != "I0":
+            return self._answer(request, code)
+        assert isinstance(request.body, duis.ActivateFirmware)
+        at = gbcs.CANCEL if request.body.at == duis.CANCEL else request.body.at
+        rid = request.request_id
+        made = gbcs.precommand(rid.originator, rid.target, rid.counter, request.body.image_hash, at)
+        return self._answer(request, code, duis.PreCommand("4.3", self.precommand or made), self.pki.transform)
+
+    def send_command(self, body: bytes) -> bytes:
+        return self._answer(self._take("send_command", body), self.codes.get("send_command", "I99"))
+
+    def non_device(self, body: bytes) -> bytes:
+        return self._answer(self._take("non_device", body), self.codes.get("non_device", "I99"), self.content)
+
+    def _take(self, service: str, body: bytes) -> duis.Request:
+        fails = self.fails.get(service, [])
+        if fails and isinstance(fails[0], NeverSent):
+            raise fails.pop(0)
+        trust = duis.TrustStore([self.pki.ours.certificate], self.pki.ours.certificate.role)
+        request = duis.read_signed(body, trust, self.clock(), max_bytes=duis.MAX_REQUEST_BYTES).message
+        assert isinstance(request, duis.Request)
+        self.posts.append((service, body))
+        self.asked.append(request)
+        if fails:
+            raise fails.pop(0)
+        return request
+
+    def _answer(self, request, code, content=None, by=None) -> bytes:
+        body = duis.ResponseMessage(request.service_reference, content or duis.Acknowledgement())
+        message = duis.Response(code, self.clock(), body, request.request_id)
+        return duis.write(message) if self.unsigned else self.pki.signed(message, by, self.clock())
+
+
+MANUFACTURER_IMAGE = b"firmware" * 4000
+
+
+def image(pki: m.Pki, world: World) -> bytes:
+    header = Header(0x121D, 0, FirmwareVersion(int(m.VERSION, 16)), header_string("r2"), hardware=HardwareRange(0, 9))
+    made = OtaImage(header, MANUFACTURER_IMAGE)
+    if world.device_type != "PPMID":
+        made = made.sign(pki.gbcs.key, pki.gbcs.certificate, world.now)
+    return made.pack()
+
+
+@pytest.fixture
+def world(ledger, monkeypatch):
+    monkeypatch.setattr(support, "HASH", manufacturer_image_hash(MANUFACTURER_IMAGE).hex().upper())
+    return World(ledger)
+
+
+@pytest.fixture
+def dcc(world, pki):
+    return Dcc(pki, lambda: world.now)
+
+
+@pytest.fixture
+def sender(world, dcc, pki):
+    held = Credentials(pki.ours.key, pki.ours.certificate, pki.gbcs.key, pki.gbcs.certificate, pki.trust)
+    return Sender(world.engine, dcc, held, lambda: world.now)
+
+
+@pytest.fixture(autouse=True)
+def images(world, pki, monkeypatch):
+    """What `releases` keeps is its own affair: here, the image that it would give."""
+    monkeypatch.setattr(activities.requests.releases, "image_for", lambda *_: image(pki, world))
+
+
+def granted(world: World, leg: Leg = Leg.DISTRIBUTE, size: int = 1, policy: Policy | None = None) -> permit.Permit:
+    ids = world.campaign(world.fleet(size), policy)
+    if leg is Leg.DISTRIBUTE:
+        return ask(world, ids, leg, "11.4" if world.device_type == "PPMID" else "11.1", m.ACB)
+    distribution = ask(world, ids, Leg.DISTRIBUTE, "11.1", m.ACB)
+    assert distribution.outbox_id
+    with world.engine.begin() as connection:
+        outbox.make_ready(connection, distribution.outbox_id, b"<request/>")
+        outbox.begin(connection, distribution.outbox_id, world.now)
+        outbox.answered(connection, distribution.outbox_id, outbox.Answer("I99", b"<ok/>"), world.now)
+    world.later(minutes=1)
+    hear(world, m.verified(image_hash=bytes.fromhex(support.HASH), at=world.now))
+    found = ask(world, ids, leg, "11.2" if leg is Leg.READ else "11.3")
+    assert found.outbox_id, found.refused
+    return found
+
+
+def row(world: World, outbox_id: int | None):
+    with world.engine.connect() as connection:
+        return connection.execute(text("SELECT * FROM outbox WHERE id = :id"), {"id": outbox_id}).one()
+
+
+# What is built.
+
+
+@pytest.mark.parametrize(("device_type", "kind"), [("GSME", duis.UpdateFirmware), ("PPMID", duis.UpdatePPMIDFirmware)])
+def test_a_batch_holds_the_signed_image_and_exactly_the_granted_devices(world, dcc, sender, device_type, kind, pki):
+    world.device_type = device_type
+    permitted = granted(world, size=5)
+    assert sender.deliver(permitted.outbox_id) == Delivery("acknowledged")
+    (request,) = dcc.asked
+    assert type(request.body) is kind
+    assert str(request.request_id) == permitted.request_id
+    assert request.command_variant == 8
+    assert [str(eui) for eui in request.body.device_ids] == [support.eui(n) for n in range(5)]
+    form = Form.PPMID if device_type == "PPMID" else Form.SIGNED
+    assert OtaImage.read(request.body.image, form).hash == bytes.fromhex(support.HASH)
+    assert {world.state(update_id) for update_id in permitted.granted} == {State.REQUESTED}
+
+
+def test_an_image_that_is_not_the_releases_is_never_sent(world, dcc, sender, monkeypatch):
+    permitted = granted(world)
+    monkeypatch.setattr(support, "HASH", "CD" * 32)
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE release SET image_hash = :hash"), {"hash": "CD" * 32})
+    support.campaigns.forget_frames()
+    delivery = sender.deliver(permitted.outbox_id)
+    assert delivery.state == "granted"
+    assert "Manufacturer Image Hash" in delivery.reason
+    assert not dcc.posts
+    assert sender(permitted.outbox_id) == delivery.reason
+
+
+def test_an_activation_is_transformed_compared_signed_and_sent_under_one_request_id(world, dcc, sender, pki):
+    permitted = granted(world, Leg.ACTIVATE)
+    assert sender.deliver(permitted.outbox_id) == Delivery("acknowledged")
+    first, second = dcc.asked
+    assert [service for service, _ in dcc.posts] == ["transform", "send_command"]
+    assert (first.command_variant, second.command_variant) == (4, 5)
+    assert str(first.request_id) == str(second.request_id) == permitted.request_id
+    command = gbcs.read(second.body.payload)
+    assert command.form is gbcs.Form.SIGNED_PRE_COMMAND
+    assert command.body == gbcs.ActivateFirmware(bytes.fromhex(support.HASH), first.request_id.counter)
+    assert gbcs.verify_signature(command, pki.gbcs.key.public_key())
+    assert world.state(permitted.granted[0]) is State.ACTIVATING
+
+
+def test_a_future_dated_activation_repeats_its_date_in_the_signed_command(world, dcc, sender):
+    policy = Policy(waves=(Wave(share=1),), activation=ActivationMode.FUTURE_DATED, lead=timedelta(hours=6))
+    sender.deliver(granted(world, Leg.ACTIVATE, policy=policy).outbox_id)
+    first, second = dcc.asked
+    assert first.body.at == second.body.at == gbcs.read(second.body.payload).body.at
+    assert first.body.at == (world.now + timedelta(hours=6)).replace(microsecond=0)
+
+
+def test_a_withdrawal_carries_the_cancelling_date(world, dcc, sender):
+    permitted = granted(world, Leg.ACTIVATE)
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE outbox SET leg = 'withdraw', permit_class = 'withdraw' WHERE leg = 'activate'"))
+        stops.stop(connection, stops.Scope("all"), "halt", "smoke", "ann", world.now)
+    assert sender.deliver(permitted.outbox_id).state == "acknowledged"
+    assert dcc.asked[1].body.at == duis.CANCEL
+    assert gbcs.read(dcc.asked[1].body.payload).body.at is gbcs.CANCEL
+
+
+def test_a_read_is_sent_as_one_command(world, dcc, sender):
+    permitted = granted(world, Leg.ACTIVATE)
+    sender.deliver(permitted.outbox_id)
+    hear(world, m.error(RequestID.parse(permitted.request_id), "E21", at=world.later(minutes=1)))
+    read = ask(world, list(permitted.granted), Leg.READ, "11.2")
+    assert sender.deliver(read.outbox_id) == Delivery("acknowledged")
+    assert type(dcc.asked[-1].body) is duis.ReadFirmwareVersion
+    assert dcc.posts[-1][0] == "send_command"
+
+
+def test_an_inventory_read_records_what_the_dcc_holds_of_the_device(world, dcc, sender):
+    permitted = granted(world, Leg.ACTIVATE)
+    sender.deliver(permitted.outbox_id)
+    hear(world, m.error(RequestID.parse(permitted.request_id), "E21", at=world.later(minutes=1)))
+    read = ask(world, list(permitted.granted), Leg.READ, "8.2", m.ACB)
+    dcc.codes["non_device"] = "I0"
+    found = duis.Device(
+        m.DEVICE, duis.DeviceType.ESME, "121D", "1111", duis.DeviceStatus.SUSPENDED, firmware_version=m.VERSION
+    )
+    dcc.content = duis.Inventory((found,))
+    assert sender.deliver(read.outbox_id) == Delivery("acknowledged")
+    assert dcc.asked[-1].body == duis.ReadInventory(device_id=m.DEVICE)
+    assert events(world, Kind.VERSION)[0][:3] == ("read", 1, "dcc")
+    assert world.count("device", "smi_status = 'Suspended'") == 1
+
+
+def test_the_devices_that_a_warning_lists_are_refused_and_the_others_go_on(world, dcc, sender):
+    permitted = granted(world, size=3)
+    dcc.codes["non_device"] = "W110101"
+    dcc.content = duis.UpdateFirmwareWarning(
+        not_commissioned=(m.DEVICE,), other_request_in_progress=(EUI64.parse(support.eui(1)),)
+    )
+    assert sender.deliver(permitted.outbox_id) == Delivery("acknowledged")
+    assert [world.state(u) for u in permitted.granted] == [State.REJECTED, State.REJECTED, State.REQUESTED]
+    with world.engine.connect() as connection:
+        reasons = connection.execute(
+            text("SELECT detail FROM device_event WHERE kind = 'refused' ORDER BY eui")
+        ).scalars()
+        assert list(reasons) == ["NotCommissioned", "OtherRequestInProgress"]
+
+
+# What the DCC may not make us do.
+
+
+def test_a_precommand_that_is_not_the_one_asked_for_is_never_signed(world, dcc, sender):
+    permitted = granted(world, Leg.ACTIVATE)
+    rid = RequestID.parse(permitted.request_id)
+    dcc.precommand = gbcs.precommand(rid.originator, rid.target, rid.counter, bytes(32))
+    delivery = sender.deliver(permitted.outbox_id)
+    assert delivery.state == "granted"
+    assert "not the one that was asked for" in delivery.reason
+    assert [service for service, _ in dcc.posts] == ["transform"]
+
+
+def test_an_unsigned_precommand_is_never_signed(world, dcc, sender):
+    permitted = granted(world, Leg.ACTIVATE)
+    dcc.unsigned = True
+    assert "is not signed" in sender.deliver(permitted.outbox_id).reason
+    assert [service for service, _ in dcc.posts] == ["transform"]
+
+
+def test_a_reply_to_another_request_is_no_answer(world, dcc, sender, monkeypatch):
+    permitted = granted(world)
+    other = m.error(m.batch(1), "I99", "11.1", at=world.now)
+    monkeypatch.setattr(dcc, "_answer", lambda *_: dcc.pki.signed(other, at=world.now))
+    delivery = sender.deliver(permitted.outbox_id)
+    assert delivery.state == row(world, permitted.outbox_id).state == "ambiguous"
+    assert "it answers" in delivery.reason
+
+
+@pytest.mark.parametrize("reply", [b"", b"<html/>", b"\xff\xfe"])
+def test_a_reply_that_is_no_message_is_no_answer(world, dcc, sender, monkeypatch, reply):
+    permitted = granted(world)
+    monkeypatch.setattr(dcc, "_answer", lambda *_: reply)
+    assert sender.deliver(permitted.outbox_id).state == "ambiguous"
+    assert world.state(permitted.granted[0]) is State.REQUESTED
+
+
+def test_an_unsigned_immediate_error_is_a_refusal(world, dcc, sender):
+    permitted = granted(world)
+    dcc.unsigned = True
+    dcc.codes["non_device"] = "E4"
+    assert sender.deliver(permitted.outbox_id) == Delivery("refused", "E4")
+    assert world.state(permitted.granted[0]) is State.REJECTED
+
+
+# What is lost on the way.
+
+
+def test_where_no_connection_came_about_nothing_was_sent(world, dcc, sender):
+    permitted = granted(world)
+    dcc.fails["non_device"] = [NeverSent("no connection")]
+    assert sender.deliver(permitted.outbox_id) == Delivery("ready", "no connection")
+    assert row(world, permitted.outbox_id).sends == 0
+    dcc.codes["non_device"] = "E4"
+    assert sender.deliver(permitted.outbox_id).state == "refused"  # a first POST, so the refusal counts
+
+
+def test_a_lost_answer_is_posted_again_with_the_same_bytes_and_then_rejects_nobody(world, dcc, sender):
+    permitted = granted(world, Leg.ACTIVATE)
+    dcc.fails["send_command"] = [NoAnswer("lost")]
+    assert sender.deliver(permitted.outbox_id) == Delivery("ambiguous", "lost")
+    dcc.codes["send_command"] = "E57"
+    sender.deliver(permitted.outbox_id)
+    sent = [body for service, body in dcc.posts if service == "send_command"]
+    assert len(set(sent)) == 1
+    assert world.state(permitted.granted[0]) is State.ACTIVATING
+
+
+def test_the_same_bytes_are_posted_no_more_often_than_allowed(world, dcc, sender):
+    permitted = granted(world)
+    dcc.fails["non_device"] = [NoAnswer("lost")] * 10
+    for _ in range(6):
+        assert sender.deliver(permitted.outbox_id).state == "ambiguous"
+    assert len(dcc.posts) == outbox.TRIES
+
+
+def test_an_old_request_without_an_answer_is_not_posted_again(world, dcc, sender):
+    permitted = granted(world)
+    dcc.fails["non_device"] = [NoAnswer("lost")]
+    sender.deliver(permitted.outbox_id)
+    world.now += LIFE + timedelta(seconds=1)
+    assert sender.deliver(permitted.outbox_id).left
+    assert len(dcc.posts) == 1
+
+
+def test_an_old_permit_that_nothing_left_under_is_given_back(world, dcc, sender):
+    permitted = granted(world)
+    world.now += LIFE + timedelta(seconds=1)
+    assert sender.deliver(permitted.outbox_id).state == "abandoned"
+    assert not dcc.posts
+    assert sender(permitted.outbox_id) == "the request is abandoned"
+
+
+def test_a_refusal_of_the_transform_service_rejects_and_sends_nothing(world, dcc, sender):
+    permitted = granted(world, Leg.ACTIVATE)
+    dcc.codes["transform"] = "E5"
+    assert sender.deliver(permitted.outbox_id) == Delivery("refused", "E5")
+    assert world.state(permitted.granted[0]) is State.HELD
+    assert events(world, Kind.REFUSED)[0][:3] == ("activate", 1, "dcc")
+    assert sender.deliver(permitted.outbox_id) == Delivery("refused")
+    assert len(dcc.posts) == 1
+
+
+def test_a_refusal_to_a_transform_asked_twice_rejects_nobody(world, dcc, sender):
+    permitted = granted(world, Leg.ACTIVATE)
+    dcc.fails["transform"] = [NoAnswer("lost")]
+    assert sender.deliver(permitted.outbox_id) == Delivery("granted", "lost")
+    dcc.codes["transform"] = "E57"
+    assert sender.deliver(permitted.outbox_id).state == "abandoned"
+    assert events(world, Kind.REFUSED) == []
+
+
+# Halts, and crashes.
+
+
+def test_a_halt_lets_nothing_forward_leave_not_even_to_be_transformed(world, dcc, sender):
+    permitted = granted(world, Leg.ACTIVATE)
+    with world.engine.begin() as connection:
+        stops.stop(connection, stops.Scope("all"), "halt", "smoke", "ann", world.now)
+    delivery = sender.deliver(permitted.outbox_id)
+    assert (delivery.state, delivery.left) == ("granted", False)
+    assert "smoke" in delivery.reason
+    assert not dcc.posts
+
+
+def test_a_halt_between_the_transform_and_the_command_lets_nothing_leave(world, dcc, sender, monkeypatch):
+    permitted = granted(world, Leg.ACTIVATE)
+    real = dcc.transform
+
+    def halted(body: bytes) -> bytes:
+        with world.engine.begin() as connection:
+            stops.stop(connection, stops.Scope("all"), "halt", "smoke", "ann", world.now)
+        return real(body)
+
+    monkeypatch.setattr(dcc, "transform", halted)
+    assert sender.deliver(permitted.outbox_id).state == "ready"
+    assert [service for service, _ in dcc.posts] == ["transform"]
+
+
+def test_a_sender_that_slept_through_its_leave_does_not_post(world, dcc, sender, monkeypatch):
+    permitted = granted(world)
+    real = outbox.begin
+
+    def slow(*args):
+        leave = real(*args)
+        world.later(seconds=3)
+        return leave
+
+    monkeypatch.setattr(outbox, "begin", slow)
+    assert "ask again" in sender.deliver(permitted.outbox_id).reason
+    assert not dcc.posts
+    assert row(world, permitted.outbox_id).sends == 0
+
+
+class Killed(BaseException):
+    """Nothing of ours catches it: as good as the end of the process."""
+
+
+STEPS = ["body_of", "checked_precommand", "make_ready", "begin_transform", "begin", "read_reply", "answered"]
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_at_a_step_the_next_call_goes_on_and_the_command_has_one_body(
+    world, dcc, sender, monkeypatch, step, after
+):
+    permitted = granted(world, Leg.ACTIVATE)
+    module = activities.requests if hasattr(activities.requests, step) else outbox
+    real = getattr(module, step)
+
+    def die(*args, **kwargs):
+        if after:
+            real(*args, **kwargs)
+        raise Killed
+
+    with monkeypatch.context() as broken:
+        broken.setattr(module, step, die)
+        with pytest.raises(Killed):
+            sender.deliver(permitted.outbox_id)
+    assert sender.deliver(permitted.outbox_id) == Delivery("acknowledged")
+    assert sender.deliver(permitted.outbox_id) == Delivery("acknowledged")
+    sent = {body for service, body in dcc.posts if service == "send_command"}
+    assert len(sent) == 1
+    assert world.state(permitted.granted[0]) is State.ACTIVATING
+    assert world.count("device_event", "kind = 'sent' AND leg = 'activate'") == 1
