@@ -1,6 +1,7 @@
 """What a wave asks of the ledger and of the engine. Thin: the ledger decides, these carry."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,7 @@ MARGIN = timedelta(minutes=10)
 """A device's workflow sleeps this much longer than its deadline: the wave's sweep comes first, and usually wakes it."""
 _AT_ONCE = 20
 _CHUNK = 200
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -125,30 +127,40 @@ class WaveActivities:
         with self.ledger.begin() as connection:
             mark(connection, campaign, euis)
 
-    async def _start(self, campaign: str, fact: waves.StartFact, wake: names.Wake | None = None) -> None:
-        delay = (fact.due_at - now() if fact.due_at else timedelta(0)) + MARGIN * (1 + rank(campaign, fact.eui))
-        try:
-            await self.client.start_workflow(
-                names.DEVICE_WORKFLOW,
-                DeviceStart(campaign, fact.update_id, fact.eui),
-                id=names.device_id(campaign, fact.eui),
-                task_queue=names.CAMPAIGN_QUEUE,
-                # A lost update is found by the warden; a start must never run an update a second time.
-                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                start_delay=max(delay, MARGIN),
-                start_signal=names.WAKE if wake else None,
-                start_signal_args=[wake] if wake else [],
-                static_summary=f"{fact.device_type} {fact.eui} in wave {fact.wave} of {campaign}",
-            )
-        except WorkflowAlreadyStartedError:
-            activity.logger.info("the workflow of %s in %s has ended", fact.eui, campaign)
+    async def _start(self, campaign: str, fact: waves.StartFact) -> None:
+        await start_device(self.client, campaign, fact)
 
     async def _wake(self, campaign: str, fact: waves.StartFact) -> None:
-        await self._start(campaign, fact, names.Wake(fact.state))
+        await start_device(self.client, campaign, fact, names.Wake(fact.state))
 
     async def _tell(self, campaign: str, fact: waves.StartFact) -> None:
-        await self._start(campaign, fact, names.Wake(fact.state, ended=True))
+        await start_device(self.client, campaign, fact, names.Wake(fact.state, ended=True))
+
+
+async def start_device(
+    client: Client, campaign: str, fact: waves.StartFact, wake: names.Wake | None = None, *, again: bool = False
+) -> None:
+    """Start a device's workflow, asleep until past its deadline, or wake it, where it runs already.
+
+    One that has ended stays so, unless again: only who has seen that the ledger has the update open may ask for that.
+    """
+    delay = (fact.due_at - now() if fact.due_at else timedelta(0)) + MARGIN * (1 + rank(campaign, fact.eui))
+    reuse = WorkflowIDReusePolicy.ALLOW_DUPLICATE if again else WorkflowIDReusePolicy.REJECT_DUPLICATE
+    try:
+        await client.start_workflow(
+            names.DEVICE_WORKFLOW,
+            DeviceStart(campaign, fact.update_id, fact.eui),
+            id=names.device_id(campaign, fact.eui),
+            task_queue=names.CAMPAIGN_QUEUE,
+            id_reuse_policy=reuse,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            start_delay=max(delay, MARGIN),
+            start_signal=names.WAKE if wake else None,
+            start_signal_args=[wake] if wake else [],
+            static_summary=f"{fact.device_type} {fact.eui} in wave {fact.wave} of {campaign}",
+        )
+    except WorkflowAlreadyStartedError:
+        _LOG.info("the workflow of %s in %s has ended", fact.eui, campaign)
 
 
 def _groups(facts: Sequence[waves.StartFact], size: int) -> list[Sequence[waves.StartFact]]:

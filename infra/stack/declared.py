@@ -2,7 +2,11 @@
 
 from collections.abc import Mapping
 
+from infra.emulator.pki import ACCESS_CONTROL_BROKER, SUPPLIER
 from infra.stack.processes import Process, Restart
+
+_PKI = "{state}/samples/pki"
+_LEDGER = ("migrate", "samples")
 
 PROCESSES: tuple[Process, ...] = (
     Process(
@@ -11,7 +15,58 @@ PROCESSES: tuple[Process, ...] = (
         after=("postgres",),
         restart=Restart.UNTIL_DONE,
     ),
+    Process(
+        name="samples",
+        argv=("{python}", "-m", "infra.samples", "{state}/samples"),
+        after=(),
+        restart=Restart.UNTIL_DONE,
+    ),
+    Process(
+        name="emulator",
+        argv=("{python}", "-m", "infra.emulator"),
+        ports=("emulator", "emulator_admin"),
+        ready="http://127.0.0.1:{emulator_admin}/stats",
+        after=("samples",),
+        environment={
+            "HANWAVE_EMULATOR_PORT": "{emulator}",
+            "HANWAVE_EMULATOR_ADMIN_PORT": "{emulator_admin}",
+            "HANWAVE_EMULATOR_STATE": "{state}/emulator",
+            "HANWAVE_EMULATOR_PKI": _PKI,
+            "HANWAVE_EMULATOR_FLEET": "{state}/samples/emulator-fleet.csv",
+            "HANWAVE_EMULATOR_CPL": "{state}/samples/cpl.csv",
+            "HANWAVE_EMULATOR_RECEIVE_URL": "https://127.0.0.1:{receive}/dcc",
+        },
+    ),
+    Process(
+        name="receive",
+        argv=("{python}", "-m", "workers.receive"),
+        ports=("receive",),
+        ready="tcp://127.0.0.1:{receive}",
+        after=_LEDGER,
+    ),
+    Process(name="warden", argv=("{python}", "-m", "workers.warden"), after=(*_LEDGER, "temporal")),
+    Process(name="campaign", argv=("{python}", "-m", "workers.campaign"), after=(*_LEDGER, "temporal")),
+    Process(name="gateway", argv=("{python}", "-m", "workers.gateway"), after=(*_LEDGER, "temporal", "emulator")),
 )
 
-SETTINGS: Mapping[str, str] = {}
+SETTINGS: Mapping[str, str] = {
+    "user_id": str(SUPPLIER),
+    "acb_id": str(ACCESS_CONTROL_BROKER),
+    "dcc.transform_url": "https://127.0.0.1:{emulator}/api/v1/serviceT",
+    "dcc.send_command_url": "https://127.0.0.1:{emulator}/api/v1/serviceS",
+    "dcc.non_device_url": "https://127.0.0.1:{emulator}/api/v1/serviceD",
+    "dcc.certificate": f"{_PKI}/supplier-tls.pem",
+    "dcc.key": f"{_PKI}/supplier-tls.key",
+    "dcc.ca": f"{_PKI}/tls-root.pem",
+    "receive.port": "{receive}",
+    "receive.path": "/dcc",
+    "receive.certificate": f"{_PKI}/supplier-tls.pem",
+    "receive.key": f"{_PKI}/supplier-tls.key",
+    "receive.client_ca": f"{_PKI}/tls-root.pem",
+    "signing.xml_key": f"{_PKI}/supplier-xml.key",
+    "signing.xml_certificate": f"{_PKI}/supplier-xml.pem",
+    "signing.gbcs_key": f"{_PKI}/supplier-gbcs.key",
+    "signing.gbcs_certificate": f"{_PKI}/supplier-gbcs.pem",
+    "trust.certificates": f'["{_PKI}/transform.pem", "{_PKI}/acb.pem"]',
+}
 """What these processes are told beside STACK_SETTINGS, by dotted name; values may hold placeholders."""
