@@ -5,9 +5,10 @@ It may be killed at any moment: what was answered is in the store, and a new one
 
 import asyncio
 import hashlib
+import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -29,6 +30,7 @@ from infra.emulator.web import services_app
 from infra.emulator.world import World
 
 LOOPBACK = "127.0.0.1"
+_SHUTDOWN_SECONDS = 2
 
 
 class _Server(uvicorn.Server):
@@ -52,10 +54,10 @@ class Emulator:
         try:
             self._check_seed()
             self._read_files()
+            self._sockets = _listen((settings.host, settings.port), (LOOPBACK, settings.admin_port))
         except BaseException:
             self.world.store.close()
             raise
-        self._stack = AsyncExitStack()
         self._servers: list[_Server] = []
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -90,9 +92,8 @@ class Emulator:
             sender.stir()
 
         self.world.stir = stir
-        services = services_app(Gateway(self.world))
-        await self._serve(services, self.settings.host, self.settings.port, **self._server_tls())
-        await self._serve(admin_app(self.world), LOOPBACK, self.settings.admin_port)
+        await self._serve(services_app(Gateway(self.world)), self._sockets[0], **self._server_tls())
+        await self._serve(admin_app(self.world), self._sockets[1])
         self._tasks += [asyncio.create_task(run_timers(self.world, alarm)), asyncio.create_task(sender.run())]
         return self
 
@@ -116,20 +117,23 @@ class Emulator:
             await asyncio.wait([stopped, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
             stopped.cancel()
 
-    async def _serve(self, app: Starlette, host: str, port: int, **tls: Any) -> None:
+    async def _serve(self, app: Starlette, listener: socket.socket, **tls: Any) -> None:
         config = uvicorn.Config(
-            app, host=host, port=port, log_level="warning", access_log=False, lifespan="off", ws="none", **tls
+            app,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            # An idle client's TLS connection would hold the end up for half a minute.
+            timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+            **tls,
         )
         server = _Server(config)
-        task = asyncio.create_task(server.serve())
-        while not server.started:
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        while not server.started and not task.done():
             await asyncio.wait([task], timeout=0.01)
-            if task.done():
-                with suppress(SystemExit):
-                    task.result()
-                raise EmulatorError(f"{host}:{port} cannot be served: is the port taken?")
         self._servers.append(server)
-        self._tasks.insert(len(self._servers) - 1, task)
+        self._tasks.append(task)
 
     @property
     def url(self) -> str:
@@ -142,7 +146,7 @@ class Emulator:
         return f"http://{LOOPBACK}:{self._port(1)}"
 
     def _port(self, index: int) -> int:
-        return int(self._servers[index].servers[0].sockets[0].getsockname()[1])
+        return int(self._sockets[index].getsockname()[1])
 
     def _receivers(self) -> dict[str, str]:
         receivers = {user: str(url) for user, url in self.settings.receivers.items()}
@@ -172,6 +176,20 @@ class Emulator:
         context = ssl.create_default_context(cafile=authority)
         context.load_cert_chain(certificate, key)
         return context
+
+
+def _listen(*addresses: tuple[str, int]) -> list[socket.socket]:
+    """A listening socket for each address, or none for any: before a server runs, a taken port is one sentence."""
+    sockets: list[socket.socket] = []
+    for address in addresses:
+        try:
+            sockets.append(socket.create_server(address))
+        except OSError as error:
+            for each in sockets:
+                each.close()
+            where = f"{address[0]}:{address[1]}"
+            raise EmulatorError(f"{where} cannot be served ({error.strerror}): is the port taken?") from error
+    return sockets
 
 
 def _digest(path: Path) -> str:
