@@ -4,36 +4,20 @@ from concurrent.futures import ThreadPoolExecutor
 
 from sqlalchemy import Engine
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.service import TLSConfig
 from temporalio.worker import Worker
 
 from activities.campaign import CampaignActivities
 from activities.gateway import Deliver, GatewayActivities
 from activities.wave import WaveActivities
 from hanwave import names
+from hanwave.client.engine import connect as connect  # noqa: PLC0414 - the processes' way to the engine
 from hanwave.identifiers import EUI64
-from hanwave.settings import Temporal
 from workflows.campaign import FirmwareCampaign
 from workflows.device import DeviceUpdate
 from workflows.wave import RolloutWave
 
 _THREADS = 16
 """Activities at once: each holds at most one ledger connection, and the pool has as many."""
-
-
-async def connect(settings: Temporal, *, lazy: bool = False) -> Client:
-    """A client of the engine, with TLS where a certificate or an authority is named; lazy: the engine may be down now."""
-    tls: TLSConfig | bool = False
-    if settings.ca or settings.certificate:
-        tls = TLSConfig(
-            server_root_ca_cert=settings.ca.read_bytes() if settings.ca else None,
-            client_cert=settings.certificate.read_bytes() if settings.certificate else None,
-            client_private_key=settings.key.read_bytes() if settings.key else None,
-        )
-    return await Client.connect(
-        settings.address, namespace=settings.namespace, tls=tls, data_converter=pydantic_data_converter, lazy=lazy
-    )
 
 
 def campaign_worker(client: Client, ledger: Engine, user_id: str) -> Worker:

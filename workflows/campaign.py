@@ -16,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.campaign import Act, CampaignActivities, FreezeAsk, Stopped
     from hanwave import names
     from hanwave.ledger.overview import View, WaveView
+    from hanwave.ledger.progress import waits_at_gate, waits_for_wave
     from hanwave.ledger.rollback import Restore
     from hanwave.rollout.request import EXAMPLE, RequestError, check_name, parse_request
     from workflows import verbs
@@ -24,7 +25,7 @@ with workflow.unsafe.imports_passed_through():
 _PATIENT = RetryPolicy(
     maximum_interval=timedelta(seconds=30),
     # What hanwave refuses stays refused; a database or an engine that is down comes back.
-    non_retryable_error_types=["LedgerError", "RequestError", "ReleaseError"],
+    non_retryable_error_types=["LedgerError", "RequestError", "ReleaseError", "PlanError", "IdentifierError"],
 )
 _SHORT = timedelta(minutes=2)
 
@@ -118,8 +119,8 @@ class FirmwareCampaign:
 
         if not wave(self._known).closed:
             await self._start_wave(number)
-        await self._until(lambda v: wave(v).closed or bool(v.restoring), lambda v: verbs.waits_for_wave(v, wave(v)))
-        await self._until(lambda v: wave(v).passed or bool(v.restoring), lambda v: verbs.waits_at_gate(wave(v)))
+        await self._until(lambda v: wave(v).closed or bool(v.restoring), lambda v: waits_for_wave(v, wave(v)))
+        await self._until(lambda v: wave(v).passed or bool(v.restoring), lambda v: waits_at_gate(wave(v)))
 
     async def _start_wave(self, number: int) -> None:
         start = WaveStart(self._name, number, self._known.sweep)

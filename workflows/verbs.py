@@ -74,22 +74,6 @@ def example(kind: type[Verb]) -> str:
     return _EXAMPLES[kind]
 
 
-def waits_for_wave(view: View, wave: WaveView) -> str:
-    """What a campaign waits for while a wave runs."""
-    if view.stops:
-        return f"somebody to deal with what stops wave {wave.number}: resume, or roll back"
-    return f"wave {wave.number} to close"
-
-
-def waits_at_gate(wave: WaveView) -> str:
-    """What a campaign waits for when a wave has closed."""
-    if wave.passed:
-        return "the next wave"
-    return (
-        f"somebody to decide (go on, or roll back): the gate of wave {wave.number} says {wave.verdict}: {wave.reason}"
-    )
-
-
 def page(view: View, waiting: str) -> str:
     """The campaign's page: waves, funnel, what it waits for, what stops it, in Markdown."""
     waves = "".join(f"| {w.number} | {w.size} | {_verdict(w)} |\n" for w in view.waves)

@@ -25,11 +25,9 @@ Actor = Annotated[str | None, typer.Option(metavar="NAME", help="Who does it (de
 def open_ledger(dsn: str | None) -> Iterator[Engine]:
     """The ledger of that DSN, or of the settings; HanwaveError where it cannot be reached or has another schema."""
     dsn = dsn or settings.needed(settings.load().postgres, "postgres").dsn.get_secret_value()
-    if not dsn.startswith("postgresql://"):
-        raise HanwaveError("the ledger's DSN should begin with postgresql://")
     ledger = database.engine(dsn, pool=2)
     try:
-        _check_revision(ledger)
+        database.check_revision(ledger)
         yield ledger
     except DBAPIError as error:
         # The driver's own first line names the host and the refusal; the statement, with its values, stays out.
@@ -37,15 +35,6 @@ def open_ledger(dsn: str | None) -> Iterator[Engine]:
         raise HanwaveError(f"the ledger refused or was lost: {reason}") from error
     finally:
         ledger.dispose()
-
-
-def _check_revision(ledger: Engine) -> None:
-    current, wanted = database.revision(ledger)
-    if current != wanted:
-        raise HanwaveError(
-            f"the ledger's schema is {current or 'not there yet'}, this version of hanwave wants {wanted}: migrate it"
-            " first (`hanwave up` does, for the embedded stack)"
-        )
 
 
 def actor_or_user(actor: str | None) -> str:

@@ -1,36 +1,86 @@
-"""The `hanwave` command: gathers the groups, and turns every refusal into one sentence and an exit code."""
+"""The `hanwave` command: gathers the groups, and turns every refusal into one sentence and an exit code.
+
+A group's module is imported when one of its commands is asked for: the ledger's and the engine's libraries take a second
+that `hanwave --help` need not wait.
+"""
 
 import json
 import sys
 from importlib.metadata import entry_points
+from operator import attrgetter
+from pkgutil import resolve_name
+from typing import Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command, get_group
 
-from hanwave.cli import audit, cpl, duis, fleet, gbcs, hold, image, inbox, release
 from hanwave.errors import HanwaveError
 
-app = typer.Typer(
-    name="hanwave",
-    help="Roll firmware out to Great Britain's smart-meter devices, in waves, with proof.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
-app.add_typer(duis.app, name="duis")
-app.add_typer(gbcs.app, name="gbcs")
-app.add_typer(image.app, name="image")
-app.add_typer(cpl.app, name="cpl")
-app.add_typer(release.app, name="release")
-app.add_typer(fleet.app, name="fleet")
-app.add_typer(hold.app, name="hold")
-app.add_typer(audit.app, name="audit")
-app.add_typer(inbox.app, name="inbox")
+Commands = dict[str, tuple[str, str]]
+"""By name: where the command is ("module:attribute", a Typer or a function), and its line in the help."""
+
+COMMANDS: Commands = {
+    "campaign": ("hanwave.cli.campaign:app", "Plan, start, watch and steer campaigns."),
+    "device": ("hanwave.cli.device:device", "Tell one device's whole story: what was done to it, when, by whose word."),
+    "release": ("hanwave.cli.release:app", "Import, sign, list and show releases."),
+    # release.py adds `import` to the CPL's commands, which without it need no ledger.
+    "cpl": ("hanwave.cli.release:cpl_commands.app", "Check a Central Products List (CPL) file."),
+    "fleet": ("hanwave.cli.fleet:app", "Bring the supplier's devices into the ledger."),
+    "hold": ("hanwave.cli.hold:app", "Keep updates away from a device, a model, a region, a hub or a home."),
+    "audit": ("hanwave.cli.audit:app", "Export the audit chain, and verify an export."),
+    "inbox": ("hanwave.cli.inbox:app", "Messages that could not be verified or understood."),
+    "image": ("hanwave.cli.image:app", "Inspect, build, sign and verify OTA Upgrade Images."),
+    "duis": ("hanwave.cli.duis:app", "Read, build and verify DUIS messages."),
+    "gbcs": ("hanwave.cli.gbcs:app", "Read GBCS messages; make the pre-command of an activation."),
+}
+
+
+class _Lazy(TyperGroup):
+    """Commands by name, of this table and of every installed package's `hanwave.commands`."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.known: Commands = dict(COMMANDS)
+        for table in entry_points(group="hanwave.commands"):
+            self.known |= table.load()
+        self._listing = False
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - typer's signature
+        return list(self.known)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - typer's signature
+        if cmd_name not in self.known:
+            return None
+        where, line = self.known[cmd_name]
+        return TyperCommand(cmd_name, help=line) if self._listing else _load(where)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        self._listing = True
+        super().format_help(ctx, formatter)
+
+
+def _load(where: str) -> Any:
+    module, _, attribute = where.partition(":")
+    found = attrgetter(attribute)(resolve_name(module))
+    if isinstance(found, typer.Typer):
+        return get_group(found)
+    alone = typer.Typer(add_completion=False)
+    alone.command()(found)
+    return get_command(alone)
+
+
+app = typer.Typer(name="hanwave", cls=_Lazy, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def _hanwave() -> None:
+    """Roll firmware out to Great Britain's smart-meter devices, in waves, with proof."""
 
 
 def main() -> None:
     """Run the command line; a HanwaveError ends with its sentence and code 1."""
     try:
-        for command in entry_points(group="hanwave.commands"):
-            command.load()(app)
         app()
     except HanwaveError as error:
         if "--json" in sys.argv:

@@ -23,7 +23,9 @@ class LedgerError(HanwaveError):
 
 
 def engine(dsn: str, *, pool: int = 10) -> Engine:
-    """An engine for a postgresql:// DSN; pool is the most connections kept open."""
+    """An engine for a postgresql:// DSN; pool is the most connections kept open. LedgerError where it is no such DSN."""
+    if not dsn.startswith("postgresql://"):
+        raise LedgerError("the ledger's DSN should begin with postgresql://")
     url = dsn.replace("postgresql://", "postgresql+psycopg://", 1)
     return create_engine(url, pool_size=pool, max_overflow=pool, pool_pre_ping=True)
 
@@ -66,3 +68,13 @@ def revision(ledger: Engine) -> tuple[str | None, str | None]:
     with ledger.connect() as connection:
         current = MigrationContext.configure(connection).get_current_revision()
         return current, ScriptDirectory.from_config(_config(connection)).get_current_head()
+
+
+def check_revision(ledger: Engine) -> None:
+    """Nothing where the database has this version's schema; else LedgerError."""
+    current, wanted = revision(ledger)
+    if current != wanted:
+        raise LedgerError(
+            f"the ledger's schema is {current or 'not there yet'}, this version of hanwave wants {wanted}: migrate it"
+            " first (`hanwave up` does, for the embedded stack)"
+        )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, text
 
@@ -48,7 +49,9 @@ def draw(connection: Connection, name: str, request: CampaignRequest, user_id: s
 def freeze(connection: Connection, name: str, request: CampaignRequest, user_id: str, now: datetime) -> Planned:
     """Plan a campaign and keep it. The same request under the same name again gives the plan that is kept."""
     check_name(name)
-    if (found := kept(connection, name)) and _same(connection, name, request):
+    if found := kept(connection, name):
+        if not is_same(connection, name, request):
+            raise LedgerError(taken(name))
         return found
     plan = draw(connection, name, request, user_id)
     campaign = campaigns.NewCampaign(
@@ -61,7 +64,7 @@ def freeze(connection: Connection, name: str, request: CampaignRequest, user_id:
         author=request.author,
         kind="rollback" if request.rollback_of else "forward",
         of=request.rollback_of,
-        request=request.model_dump(mode="json", exclude={"policy"}),
+        request=as_asked(request),
     )
     campaigns.create(connection, campaign, plan.waves, plan.left_out, now)
     return summary(name, plan)
@@ -80,12 +83,20 @@ def kept(connection: Connection, name: str) -> Planned | None:
     return Planned(name, row.digest, list(waves.scalars()), {r.reason: r.n for r in left})
 
 
-def _same(connection: Connection, name: str, request: CampaignRequest) -> bool:
-    row = connection.execute(
-        text("SELECT release, seed, policy FROM campaign WHERE name = :name"), {"name": name}
-    ).one()
-    asked = (request.release, request.seed or name, request.policy.model_dump(mode="json"))
-    return (row.release, row.seed, row.policy) == asked
+def is_same(connection: Connection, name: str, request: CampaignRequest) -> bool:
+    """Whether the campaign of that name was asked for by this very request."""
+    row = connection.execute(text("SELECT policy, request FROM campaign WHERE name = :name"), {"name": name}).one()
+    return (row.policy, row.request) == (request.policy.model_dump(mode="json"), as_asked(request))
+
+
+def as_asked(request: CampaignRequest) -> dict[str, Any]:
+    """A request as the ledger keeps it beside the policy."""
+    return request.model_dump(mode="json", exclude={"policy"})
+
+
+def taken(name: str) -> str:
+    """The sentence that refuses a name."""
+    return f"the campaign name {name!r} is taken by another request: choose another"
 
 
 def left_out(connection: Connection, name: str) -> dict[str, str]:
@@ -127,7 +138,12 @@ def _wanted(connection: Connection, request: CampaignRequest) -> Wanted:
 _COHORT = text(
     """
     SELECT d.eui, d.device_type, d.manufacturer, d.model, d.hardware_version, d.firmware_version, d.smi_status,
-        CAST(:user_id AS text) IN (d.import_supplier, d.gas_supplier) AS ours, d.protected_class IS NOT NULL AS protected,
+        -- GSME firmware is the gas supplier's, a PPMID's either one's, the rest the import supplier's (domain 7, Roles).
+        coalesce(CASE d.device_type
+            WHEN 'GSME' THEN d.gas_supplier = :user_id
+            WHEN 'PPMID' THEN d.gas_supplier = :user_id OR d.import_supplier = :user_id
+            ELSE d.import_supplier = :user_id END, false) AS ours,
+        d.protected_class IS NOT NULL AS protected,
         h.reason AS held_back, u.campaign AS leased_by
     FROM device d
     LEFT JOIN lease l ON l.eui = d.eui

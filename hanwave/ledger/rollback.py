@@ -27,6 +27,8 @@ class Restore:
 
 def plan_rollback(ledger: Engine, campaign: str, releases: list[str], reason: str, actor: str) -> Restore:
     """Withdraw a campaign, and plan one for each fallback release, first come first served. Again: the same plans."""
+    with ledger.connect() as connection:
+        _check(connection, campaign, releases)
     in_flight = control.withdraw_campaign(ledger, campaign, reason, actor)
     with ledger.begin() as connection:
         left = dict.fromkeys(to_restore(connection, campaign), "no fallback release was given")
@@ -43,6 +45,15 @@ def plan_rollback(ledger: Engine, campaign: str, releases: list[str], reason: st
             {"name": campaign, "restored": json.dumps(asdict(restore))},
         )
         return restore
+
+
+def _check(connection: Connection, campaign: str, releases: list[str]) -> None:
+    """Refuse a fallback that could take nobody back, before anything is withdrawn for it."""
+    wanted = campaigns.frame(connection, campaign).device_type
+    for name in releases:
+        found = planning.release(connection, name).device_type.value
+        if found != wanted:
+            raise LedgerError(f"release {name!r} is for a {found}, campaign {campaign!r} is of {wanted}s")
 
 
 def to_restore(connection: Connection, campaign: str) -> list[str]:

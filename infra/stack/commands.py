@@ -1,6 +1,6 @@
 """`hanwave up`, `down`, `status` and `doctor`: the embedded stack on the command line.
 
-Found by hanwave.cli through the entry-point group hanwave.commands, so that the library need not know of infra.
+infra.commands names them to hanwave.cli.
 """
 
 import signal
@@ -24,12 +24,6 @@ PortBase = Annotated[
     int | None, typer.Option(help="Number the ports from here; otherwise free ones are chosen, and kept.")
 ]
 Foreground = Annotated[bool, typer.Option("--foreground/--detach", help="Stay, and stop everything with Ctrl-C.")]
-
-
-def add(app: typer.Typer) -> None:
-    """Add these commands to the command line."""
-    for command in (up, down, status, doctor):
-        app.command()(command)
 
 
 def up(

@@ -1,0 +1,57 @@
+"""A campaign's request on the command line: a file, or the options that say the same."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hanwave.cli.ledger_option import actor_or_user
+from hanwave.cli.output import read_file
+from hanwave.errors import HanwaveError
+from hanwave.rollout.request import CampaignRequest, RequestError, parse_request
+
+File = Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The request, JSON; or say it by options.")]
+Release = Annotated[str | None, typer.Option(metavar="RELEASE", help="The release to be installed.")]
+Many = list[str] | None
+Region = Annotated[Many, typer.Option(metavar="REGION", help="Only devices there. May be given again.")]
+Model = Annotated[Many, typer.Option(metavar="MODEL", help='Only of this model ("1111"). May be given again.')]
+From = Annotated[Many, typer.Option("--from", metavar="VERSION", help="Only those that run it. May be given again.")]
+Device = Annotated[Many, typer.Option(metavar="EUI", help="Only this device. May be given again.")]
+Fallback = Annotated[Many, typer.Option(metavar="RELEASE", help="What a rollback goes back to. May be given again.")]
+Policy = Annotated[Path | None, typer.Option(metavar="FILE", help="How it is run, JSON (default: see docs/sdk.md).")]
+Approvals = Annotated[int | None, typer.Option(metavar="N", help="How many people, other than you, must approve it.")]
+
+
+def read_request(file: Path | None, options: dict[str, Any], policy: Path | None, actor: str | None) -> CampaignRequest:
+    """The request of a file or of options, by whoever asks for it; RequestError names the file and the field."""
+    given = _options(options)
+    if file is not None and (given or policy):
+        raise HanwaveError("give the request by a file or by options, not by both")
+    if file is None and not given.get("release"):
+        raise HanwaveError("name a file with the request, or a release by --release")
+    if file is not None:
+        given = _object(file, "the request")
+    if policy is not None:
+        given["policy"] = _object(policy, "the policy")
+    given.setdefault("author", actor_or_user(actor))
+    try:
+        return parse_request(given)
+    except RequestError as error:
+        raise RequestError(f"{file or policy}: {error}" if file or policy else str(error)) from error
+
+
+def _options(options: dict[str, Any]) -> dict[str, Any]:
+    given = {name: value for name, value in options.items() if value}
+    cohort = {name: given.pop(name) for name in ("regions", "models", "firmware_versions", "devices") if name in given}
+    return given | ({"cohort": cohort} if cohort else {})
+
+
+def _object(path: Path, what: str) -> dict[str, Any]:
+    try:
+        found = json.loads(read_file(path, what))
+    except ValueError as error:
+        raise RequestError(f"{path} is not JSON: {error}"[:240]) from error
+    if not isinstance(found, dict):
+        raise RequestError(f"{path} should hold a JSON object with the fields of {what}")
+    return found

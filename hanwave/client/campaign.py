@@ -1,0 +1,159 @@
+"""A campaign in a program's hands."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from hanwave.client import engine
+from hanwave.client.errors import NoCampaignError, RefusedError
+from hanwave.client.link import Link, now
+from hanwave.ledger import control, progress, story
+from hanwave.ledger.control import BeyondRecall
+from hanwave.ledger.database import LedgerError
+from hanwave.ledger.progress import DeviceOutcome, Progress
+from hanwave.ledger.rollback import Restore
+from hanwave.ledger.stops import Scope
+from hanwave.ledger.story import Story
+from hanwave.rollout.events import Leg
+
+
+@dataclass(frozen=True, slots=True)
+class Halted:
+    """A halt. From recorded_at on no forward POST begins; at quiet_at none was under way (None: not within the wait)."""
+
+    stop_id: int
+    recorded_at: datetime
+    quiet_at: datetime | None
+    beyond_recall: list[BeyondRecall]
+    engine_told: bool
+    """Whether Temporal answered; if not, the halt holds all the same, and its pages show it later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """A pause; it holds from when this is returned."""
+
+    stop_id: int
+    engine_told: bool
+
+
+class Campaign:
+    """One campaign, by name. What only looks asks the ledger, and costs the engine nothing.
+
+    Stopping goes straight to the ledger. Going on (approve, resume, go_on, roll_back) is an Update of the campaign's
+    workflow, which checks it, and says at once what came of it; NotRunningError or EngineError where nobody is there.
+    """
+
+    def __init__(self, link: Link, name: str) -> None:
+        """Made by a Client."""
+        self._link = link
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"Campaign({self.name!r})"
+
+    async def status(self) -> Progress:
+        """How it stands; NoCampaignError where the ledger has none of that name."""
+        try:
+            return await self._link.ask(lambda connection: progress.progress(connection, self.name, now()))
+        except LedgerError as error:
+            raise NoCampaignError(str(error)) from error
+
+    async def watch(self, every: float = 2.0) -> AsyncIterator[Progress]:
+        """How it stands, now and whenever that has changed (looked at each so many seconds), until it is over."""
+        last: Progress | None = None
+        while last is None or not last.over:
+            found = await self.status()
+            if found != last:
+                yield found
+            last = found
+            if not last.over:
+                await asyncio.sleep(every)
+
+    async def wait(self, every: float = 2.0) -> Progress:
+        """Wait until it is over; how it ended."""
+        return [found async for found in self.watch(every)][-1]
+
+    async def outcomes(self) -> AsyncIterator[DeviceOutcome]:
+        """Each device whose update has ended so far; a page in memory at a time."""
+        await self.status()
+        after = 0
+        while page := await self._link.ask(partial(progress.outcomes, campaign=self.name, after=after)):
+            for each in page:
+                yield each
+            after = page[-1].update_id
+
+    async def story(self, eui: str) -> Story:
+        """Everything that is known of one of its devices."""
+        return await self._link.ask(lambda connection: story.story(connection, eui, self.name))
+
+    async def halt(self, *, reason: str, actor: str, patience: float = 90.0) -> Halted:
+        """Stop everything forward in it, wait for quiet (at most so many seconds), and list what is beyond recall."""
+        await self.status()
+        return await halt(self._link, Scope("campaign", self.name), reason, actor, patience)
+
+    async def pause(self, *, reason: str, actor: str, leg: Leg | str | None = None) -> Paused:
+        """Stop one leg (distribute or activate), or every forward one, for a while."""
+        _check(reason, actor, "a pause")
+        only = _leg(leg)
+        if (await self.status()).over:
+            raise RefusedError(f"campaign {self.name!r} is over: there is nothing to pause")
+        stop_id = await self._link.run(lambda ledger: control.pause(ledger, self.name, only, reason, actor))
+        return Paused(stop_id, await self._link.tell(Scope("campaign", self.name), f"paused by {actor}: {reason}"))
+
+    async def approve(self, *, digest: str, actor: str, reason: str = "approved") -> int:
+        """Approve its plan, by the digest that was read; how many people have. Its author cannot."""
+        _check(reason, actor, "an approval")
+        return int(await self._update("approve", {"actor": actor, "reason": reason, "digest": digest}))
+
+    async def resume(self, *, reason: str, actor: str) -> list[str]:
+        """Lift its own halts, pauses and breakers; what was lifted."""
+        _check(reason, actor, "resuming")
+        return list(await self._update("resume", {"actor": actor, "reason": reason}))
+
+    async def go_on(self, *, reason: str, actor: str) -> str:
+        """Let the next wave begin although the gate did not pass; a sentence that says which gate."""
+        _check(reason, actor, "going on")
+        return str(await self._update("go_on", {"actor": actor, "reason": reason}))
+
+    async def roll_back(self, *, reason: str, actor: str, releases: Sequence[str] = ()) -> Restore:
+        """End it, and take its devices back: each to the first of those releases that its model takes.
+
+        Without releases, to the fallbacks that its request named.
+        """
+        _check(reason, actor, "a rollback")
+        given = {"actor": actor, "reason": reason, "releases": list(releases)}
+        restored: Restore = _RESTORE.validate_python(await self._update("roll_back", given))
+        return restored
+
+    async def _update(self, verb: str, argument: dict[str, Any]) -> Any:
+        await self.status()
+        return await engine.update(self._link.temporal, self.name, verb, argument, self._link.patience)
+
+
+_RESTORE: TypeAdapter[Restore] = TypeAdapter(Restore)
+
+
+async def halt(link: Link, scope: Scope, reason: str, actor: str, patience: float) -> Halted:
+    """Halt a scope in the ledger, then have the engine look."""
+    stopped = await link.run(lambda ledger: control.halt(ledger, scope, reason, actor, patience=patience))
+    told = await link.tell(scope, f"halted by {actor}: {reason}")
+    return Halted(stopped.stop_id, stopped.recorded_at, stopped.quiet_at, stopped.beyond_recall, told)
+
+
+def _leg(leg: Leg | str | None) -> Leg | None:
+    if leg in {None, Leg.DISTRIBUTE, Leg.ACTIVATE}:
+        return Leg(leg) if leg else None
+    raise RefusedError(f"there is no leg {str(leg)[:40]!r} to pause: it should be distribute or activate")
+
+
+def _check(reason: str, actor: str, what: str) -> None:
+    if not reason.strip():
+        raise RefusedError(f"{what} needs a reason")
+    if not actor.strip():
+        raise RefusedError(f"{what} needs an actor: who does it")

@@ -1,0 +1,127 @@
+"""The client: plans, starts and finds campaigns, halts anything, and tells a device's story."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+from sqlalchemy import Connection
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
+from hanwave import names, settings
+from hanwave.client import campaign as campaigns
+from hanwave.client import engine
+from hanwave.client.campaign import Campaign, Halted
+from hanwave.client.errors import NameTakenError
+from hanwave.client.link import Link, now
+from hanwave.identifiers import EUI64
+from hanwave.ledger import database, planning, progress, scopes, story
+from hanwave.ledger.draft import Draft, draft
+from hanwave.ledger.planning import Planned
+from hanwave.ledger.progress import Listed
+from hanwave.ledger.story import Story
+from hanwave.rollout.request import CampaignRequest, check_name, parse_request
+
+Request = CampaignRequest | dict[str, Any] | str
+"""A campaign's request: the object, its fields, or JSON text."""
+
+
+class Client:
+    """A ledger and an engine in a program's hands. `async with Client.connect() as client`."""
+
+    def __init__(self, link: Link, user_id: str | None) -> None:
+        """Made by connect."""
+        self._link = link
+        self._user_id = user_id
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(
+        cls,
+        given: settings.Settings | None = None,
+        *,
+        address: str | None = None,
+        namespace: str | None = None,
+        dsn: str | None = None,
+        user_id: str | None = None,
+        patience: float = 10.0,
+    ) -> AsyncIterator[Self]:
+        """Connect by settings (those of this environment where none are given), or by what overrides them.
+
+        address is Temporal's frontend ("host:port"), dsn the ledger's (postgresql://...), user_id the EUI-64 that
+        sends. Temporal is not waited for until it is needed; patience is how many seconds it is then given.
+        """
+        found = given or settings.load()
+        changes = {"address": address, "namespace": namespace}
+        temporal = found.temporal.model_copy(update={name: value for name, value in changes.items() if value})
+        dsn = dsn or settings.needed(found.postgres, "postgres").dsn.get_secret_value()
+        ours = user_id or (str(found.user_id) if found.user_id else None)
+        ledger = database.engine(dsn, pool=2)
+        try:
+            link = Link(ledger, await engine.connect(temporal, lazy=True), patience)
+            await link.run(database.check_revision)
+            yield cls(link, str(EUI64.parse(ours)) if ours else None)
+        finally:
+            ledger.dispose()
+
+    async def plan(self, name: str, request: Request) -> Draft:
+        """Draw the plan that `start` would freeze; nothing is changed, and nothing is asked of the engine."""
+        wanted = parse_request(request)
+        return await self._link.ask(lambda connection: draft(connection, name, wanted, self._sender(wanted)))
+
+    async def start(self, name: str, request: Request) -> Campaign:
+        """Freeze the plan, and start the campaign. Again, with the same request: the same campaign.
+
+        NameTakenError where another request has the name; RequestError, LedgerError or PlanError where the request is
+        wrong; EngineError where Temporal does not answer: then nothing is kept.
+        """
+        check_name(name)
+        wanted = parse_request(request)
+        # Before the plan is kept: a campaign that cannot start should not take the name.
+        await engine.is_up(self._link.temporal, self._link.patience)
+        await self._link.ask(lambda connection: _freeze(connection, name, wanted, self._sender(wanted)))
+        await self._run(name)
+        return self.campaign(name)
+
+    async def _run(self, name: str) -> None:
+        """Start its workflow, which goes on from the ledger. One that ended is not begun again: that is `recover`'s."""
+        async with engine.asking(self._link.temporal, self._link.patience):
+            try:
+                await self._link.temporal.start_workflow(
+                    names.CAMPAIGN_WORKFLOW,
+                    id=names.campaign_id(name),
+                    task_queue=names.CAMPAIGN_QUEUE,
+                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    static_summary=f"campaign {name}",
+                )
+            except WorkflowAlreadyStartedError:
+                return
+
+    def _sender(self, request: CampaignRequest) -> str:
+        return str(EUI64.parse(request.user_id)) if request.user_id else settings.needed(self._user_id, "user_id")
+
+    def campaign(self, name: str) -> Campaign:
+        """A campaign by its name; whether there is one is asked when it is used."""
+        return Campaign(self._link, name)
+
+    async def campaigns(self) -> list[Listed]:
+        """Every campaign, newest first."""
+        return await self._link.ask(progress.listed)
+
+    async def halt(self, kind: str, value: str = "", *, reason: str, actor: str, patience: float = 90.0) -> Halted:
+        """Stop everything forward: of all, or of one user (EUI-64), model ("121D/1111"), campaign or wave ("spring/2").
+
+        Never gated, and done in the ledger straight: it works with Temporal down. A name that names nothing is refused.
+        """
+        scope = await self._link.ask(lambda connection: scopes.named(connection, kind, value))
+        return await campaigns.halt(self._link, scope, reason, actor, patience)
+
+    async def story(self, eui: str, campaign: str | None = None) -> Story:
+        """A device's whole story, over every campaign or in one."""
+        return await self._link.ask(lambda connection: story.story(connection, eui, campaign))
+
+
+def _freeze(connection: Connection, name: str, request: CampaignRequest, user_id: str) -> Planned:
+    if planning.kept(connection, name) and not planning.is_same(connection, name, request):
+        raise NameTakenError(planning.taken(name))
+    return planning.freeze(connection, name, request, user_id, now())

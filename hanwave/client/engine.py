@@ -1,0 +1,119 @@
+"""The one way from the library to Temporal. Every call has a time limit, and fails with one sentence."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateStage
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode, TLSConfig
+
+from hanwave import names, settings
+from hanwave.client.errors import EngineError, NotRunningError, RefusedError
+from hanwave.errors import HanwaveError
+
+PLANNING = timedelta(minutes=5)
+"""What a verb may take once it is accepted: a rollback plans its campaigns over the whole fleet."""
+_MOST = 240
+
+
+async def connect(settings: settings.Temporal, *, lazy: bool = False) -> Client:
+    """A client of the engine, with TLS where a certificate or an authority is named; a lazy one connects when used."""
+    tls: TLSConfig | bool = False
+    if settings.ca or settings.certificate:
+        tls = TLSConfig(
+            server_root_ca_cert=_read(settings.ca),
+            client_cert=_read(settings.certificate),
+            client_private_key=_read(settings.key),
+        )
+    return await Client.connect(
+        settings.address, namespace=settings.namespace, tls=tls, data_converter=pydantic_data_converter, lazy=lazy
+    )
+
+
+def _read(path: Any) -> bytes | None:
+    try:
+        return path.read_bytes() if path else None
+    except OSError as error:
+        raise settings.SettingsError(f"{path} cannot be read: {error.strerror}") from error
+
+
+@asynccontextmanager
+async def asking(client: Client, patience: float) -> AsyncIterator[None]:
+    """Turn whatever the engine's client raises into one sentence, and give up after patience seconds."""
+    address = client.service_client.config.target_host
+    try:
+        async with asyncio.timeout(patience):
+            yield
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            raise NotRunningError(f"it does not run: {error.message}"[:_MOST]) from error
+        late = error.status in {RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED}
+        why = f"did not answer within {patience:g} s" if late else f"refused: {error.message}"
+        raise EngineError(f"Temporal at {address} {why}"[:_MOST]) from error
+    except TimeoutError as error:
+        raise EngineError(f"Temporal at {address} did not answer within {patience:g} s") from error
+    except RuntimeError as error:
+        # A lazy client that cannot connect says so with a bare RuntimeError, and pages of its layers' names.
+        raise EngineError(f"Temporal at {address} cannot be reached: is it running?") from error
+
+
+async def update(client: Client, campaign: str, verb: str, argument: dict[str, Any], patience: float) -> Any:
+    """Send a campaign's Update; its result, or RefusedError, NotRunningError or EngineError."""
+    handle = client.get_workflow_handle(names.campaign_id(campaign))
+    within = timedelta(seconds=patience)
+    try:
+        async with asking(client, patience):
+            sent = await handle.start_update(
+                verb, argument, wait_for_stage=WorkflowUpdateStage.ACCEPTED, rpc_timeout=within
+            )
+    except WorkflowUpdateFailedError as error:
+        raise RefusedError(_sentence(error)) from error
+    except NotRunningError as error:
+        raise NotRunningError(
+            f"campaign {campaign!r} does not run in Temporal: it is over, or `hanwave recover {campaign}` starts it again"
+        ) from error
+    except EngineError as error:
+        raise EngineError(
+            f"{error}, or no campaign worker did: it is not known whether {verb} was taken, `hanwave campaign status"
+            f" {campaign}` shows it"
+        ) from error
+    try:
+        async with asking(client, PLANNING.total_seconds()):
+            return await sent.result(rpc_timeout=PLANNING)
+    except WorkflowUpdateFailedError as error:
+        raise RefusedError(_sentence(error)) from error
+
+
+def _sentence(error: WorkflowUpdateFailedError) -> str:
+    """What the handler or the ledger said, without the names of the layers that it came through."""
+    cause = error.cause
+    text = cause.message if isinstance(cause, ApplicationError) else str(cause)
+    kind, colon, rest = text.partition(": ")
+    return rest if colon and kind.endswith("Error") and kind.isidentifier() else text
+
+
+async def is_up(client: Client, patience: float) -> None:
+    """Nothing where the engine answers; else EngineError."""
+    async with asking(client, patience):
+        await client.service_client.check_health(timeout=timedelta(seconds=patience))
+
+
+async def tell(client: Client, workflow_ids: dict[str, tuple[str, list[Any]]], patience: float) -> bool:
+    """Send each workflow its signal; False where the engine did not answer. One that does not run is none to tell."""
+
+    async def send(workflow_id: str, signal: str, arguments: list[Any]) -> bool:
+        try:
+            async with asking(client, patience):
+                await client.get_workflow_handle(workflow_id).signal(signal, args=arguments)
+        except NotRunningError:
+            return True
+        except HanwaveError:
+            return False
+        return True
+
+    told = await asyncio.gather(*(send(workflow_id, *what) for workflow_id, what in workflow_ids.items()))
+    return all(told)

@@ -1,0 +1,157 @@
+"""How far a campaign is, for whoever watches it: how it stands, what it waits for, and how long its open wave may take."""
+
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, text
+
+from hanwave.ledger import overview
+from hanwave.ledger.database import LedgerError
+from hanwave.ledger.overview import View, WaveView
+
+_ENOUGH = 3  # ended devices, below which a rate says nothing
+_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLeft:
+    """How long the open wave may go on, at the rate at which its devices have ended since the first one did.
+
+    It says nothing of later waves: gates and people come between, and the last devices of a wave are its slowest.
+    """
+
+    wave: int
+    open: int
+    ended: int
+    per_hour: float
+    left: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Progress(View):
+    """A campaign's view, with what it waits for."""
+
+    over: bool = False
+    waits_for: str = ""
+    """A sentence; empty once it is over."""
+    time_left: TimeLeft | None = None
+    """None where no wave is open, or too few of its devices have ended to say."""
+
+
+def progress(connection: Connection, campaign: str, now: datetime) -> Progress:
+    """How far it is; LedgerError where there is no campaign of that name."""
+    view = overview.view(connection, campaign)
+    if view is None:
+        raise LedgerError(no_campaign(connection, campaign))
+    over = overview.closed(connection, [campaign])
+    return Progress(
+        **{each.name: getattr(view, each.name) for each in fields(view)},
+        over=over,
+        waits_for="" if over else waits_for(view),
+        time_left=None if over else _time_left(connection, view, now),
+    )
+
+
+def no_campaign(connection: Connection, name: str) -> str:
+    """The sentence that says so, with the latest that there are."""
+    known = connection.execute(text("SELECT name FROM campaign ORDER BY created_at DESC LIMIT 5")).scalars()
+    return f"there is no campaign {name[:70]!r}; the ledger has {', '.join(known) or 'none'}"
+
+
+def waits_for(view: View) -> str:
+    """What a campaign that is not over waits for, in a sentence."""
+    if view.restoring:
+        return f"the rollback: {', '.join(view.restoring)}"
+    if view.status == "withdrawn":
+        return "its devices in flight"
+    if (wanted := view.approvals - len(view.approvers)) > 0:
+        return f"{wanted} approval(s) of plan {view.digest} by others than {view.author}"
+    wave = next((w for w in view.waves if not (w.closed and w.passed)), None)
+    if wave is None:
+        return "its end"
+    return waits_at_gate(wave) if wave.closed else waits_for_wave(view, wave)
+
+
+def waits_for_wave(view: View, wave: WaveView) -> str:
+    """What a campaign waits for while a wave runs."""
+    if view.stops:
+        return f"somebody to deal with what stops wave {wave.number}: resume, or roll back"
+    return f"wave {wave.number} to close"
+
+
+def waits_at_gate(wave: WaveView) -> str:
+    """What a campaign waits for when a wave has closed."""
+    if wave.passed:
+        return "the next wave"
+    return (
+        f"somebody to decide (go on, or roll back): the gate of wave {wave.number} says {wave.verdict}: {wave.reason}"
+    )
+
+
+def _time_left(connection: Connection, view: View, now: datetime) -> TimeLeft | None:
+    wave = next((w for w in view.waves if w.opened and not w.closed), None)
+    if wave is None or view.stops:
+        return None
+    ended, first = connection.execute(
+        text(
+            "SELECT count(*), min(changed_at) FROM campaign_device WHERE campaign = :name AND wave = :wave"
+            " AND state IN ('settled', 'closed')"
+        ),
+        {"name": view.name, "wave": wave.number},
+    ).one()
+    if ended < _ENOUGH or now <= first:
+        return None
+    per_second = ended / (now - first).total_seconds()
+    left = timedelta(seconds=round((wave.size - ended) / per_second))
+    return TimeLeft(wave.number, wave.size - ended, ended, round(per_second * 3600, 1), left)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A campaign in a list."""
+
+    name: str
+    release: str
+    kind: str
+    status: str
+    author: str
+    devices: int
+    created_at: datetime
+    closed_at: datetime | None
+
+
+def listed(connection: Connection) -> list[Listed]:
+    """The campaigns, newest first."""
+    rows = connection.execute(
+        text(
+            "SELECT name, release, kind, status, author,"
+            " (SELECT coalesce(sum(size), 0) FROM wave WHERE wave.campaign = campaign.name) AS devices,"
+            " created_at, closed_at FROM campaign ORDER BY created_at DESC, name"
+        )
+    )
+    return [Listed(*row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceOutcome:
+    """How one device's update ended: outcome is settled, or why it did not settle (rollout's Outcome)."""
+
+    update_id: int
+    eui: str
+    wave: int
+    outcome: str
+    reason: str
+    version: str | None
+    ended_at: datetime
+
+
+def outcomes(connection: Connection, campaign: str, after: int = 0) -> list[DeviceOutcome]:
+    """The next page of a campaign's devices whose updates have ended, in the order of their updates; empty at the end."""
+    rows = connection.execute(
+        text(
+            "SELECT id, eui, wave, coalesce(outcome, state), reason, version, changed_at FROM campaign_device"
+            " WHERE campaign = :campaign AND id > :after AND state IN ('settled', 'closed') ORDER BY id LIMIT :page"
+        ),
+        {"campaign": campaign, "after": after, "page": _PAGE},
+    )
+    return [DeviceOutcome(*row) for row in rows]

@@ -1,0 +1,168 @@
+"""One device's whole story: every update it was ever in, what was sent to it, what was learnt of it, and by whose word.
+
+Guarantee: nothing is summed up or left out: each event stands with its class of evidence, its times, the request that it
+belongs to and the digest of the message that says so. A customer's number and the home's key are never in it.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from hanwave.identifiers import EUI64
+from hanwave.ledger.database import LedgerError
+
+
+@dataclass(frozen=True, slots=True)
+class StoryEvent:
+    """One event: at is when it happened, recorded_at when we learnt of it."""
+
+    at: datetime
+    recorded_at: datetime
+    kind: str
+    leg: str | None
+    hop: int
+    attempt: int
+    evidence: str
+    version: str | None
+    detail: str | None
+    reason: str | None
+    request_id: str | None
+    message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoryRequest:
+    """One Service Request about the device: for how many devices it was, and what became of it."""
+
+    request_id: str
+    service_reference: str
+    permit_class: str
+    leg: str
+    attempt: int
+    devices: int
+    state: str
+    sends: int
+    granted_at: datetime
+    sending_at: datetime | None
+    answered_at: datetime | None
+    code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoryUpdate:
+    """One campaign's update of the device: where it stands or how it ended, and what comes next."""
+
+    campaign: str
+    wave: int
+    release: str
+    version: str
+    state: str
+    outcome: str | None
+    reason: str
+    next: str
+    next_at: datetime | None
+    events: list[StoryEvent] = field(default_factory=list)
+    requests: list[StoryRequest] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class StoryNote:
+    """What somebody, or hanwave, wrote down about the device."""
+
+    at: datetime
+    actor: str
+    verb: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """A device: what the fleet has of it (None: not in the fleet), its updates, and what kept it out of others."""
+
+    eui: str
+    device: dict[str, Any] | None
+    updates: list[StoryUpdate]
+    left_out: dict[str, str]
+    """The campaigns whose plan left it out, and why."""
+    holds: list[str]
+    notes: list[StoryNote]
+
+
+def story(connection: Connection, eui: str, campaign: str | None = None) -> Story:
+    """The device's story, in every campaign or in one; LedgerError where nothing is known of it there."""
+    values = {"eui": str(EUI64.parse(eui)), "campaign": campaign}
+    found = Story(
+        eui=values["eui"] or "",
+        device=_device(connection, values),
+        updates=_updates(connection, values),
+        left_out={row.campaign: row.reason for row in connection.execute(_LEFT_OUT, values)},
+        holds=[f"{row.scope}: {row.reason}, by {row.owner}" for row in connection.execute(_HOLDS, values)],
+        notes=[StoryNote(*row) for row in connection.execute(_NOTES, values)],
+    )
+    if campaign and not found.updates and not found.left_out:
+        raise LedgerError(f"device {found.eui} is not in campaign {campaign[:70]!r}")
+    if not found.device and not found.updates:
+        raise LedgerError(f"device {found.eui} is in no campaign, and not in the fleet")
+    return found
+
+
+_DEVICE = text(
+    "SELECT device_type, manufacturer, model, hardware_version, firmware_version, smi_status, hub, region, payment_mode,"
+    " import_supplier, gas_supplier, last_heard, updated_at FROM device WHERE eui = :eui"
+)
+_LEFT_OUT = text(
+    "SELECT campaign, reason FROM left_out WHERE eui = :eui"
+    " AND (CAST(:campaign AS text) IS NULL OR campaign = :campaign) ORDER BY campaign"
+)
+_HOLDS = text(
+    "SELECT h.scope, h.reason, h.owner FROM device d JOIN hold h ON h.lifted_at IS NULL"
+    " AND (h.expires_at IS NULL OR h.expires_at > now())"
+    " AND (h.scope, h.value) IN (('device', d.eui), ('model', d.manufacturer || '/' || d.model), ('region', d.region),"
+    " ('hub', d.hub), ('home', coalesce(d.home, d.hub))) WHERE d.eui = :eui ORDER BY h.id"
+)
+_NOTES = text("SELECT at, actor, verb, reason FROM note WHERE subject = 'device/' || :eui ORDER BY at, id")
+_UPDATES = text(
+    "SELECT u.id, u.campaign, u.wave, c.release, r.firmware_version, u.state, u.outcome, u.reason, u.step, u.due_at"
+    " FROM campaign_device u JOIN campaign c ON c.name = u.campaign JOIN release r ON r.name = c.release"
+    " WHERE u.eui = :eui AND (CAST(:campaign AS text) IS NULL OR u.campaign = :campaign) ORDER BY u.id"
+)
+_EVENTS = text(
+    "SELECT e.at, e.recorded_at, e.kind, e.leg, e.hop, e.attempt, e.evidence, e.version, e.detail, e.reason,"
+    " o.request_id, e.message FROM device_event e"
+    " LEFT JOIN outbox_device d ON (d.update_id, d.hop, d.leg, d.attempt) = (e.update_id, e.hop, e.leg, e.attempt)"
+    " LEFT JOIN outbox o ON o.id = d.outbox_id WHERE e.update_id = :id ORDER BY e.at, e.id"
+)
+_REQUESTS = text(
+    "SELECT o.request_id, o.service_reference, o.permit_class, d.leg, d.attempt,"
+    " (SELECT count(*) FROM outbox_device b WHERE b.outbox_id = o.id) AS devices,"
+    " o.state, o.sends, o.granted_at, o.sending_at, o.answered_at, o.code"
+    " FROM outbox_device d JOIN outbox o ON o.id = d.outbox_id WHERE d.update_id = :id ORDER BY o.id"
+)
+
+
+def _device(connection: Connection, values: dict[str, str | None]) -> dict[str, Any] | None:
+    row = connection.execute(_DEVICE, values).one_or_none()
+    return dict(row._mapping) if row else None  # noqa: SLF001 - the documented way to a row's names
+
+
+def _updates(connection: Connection, values: dict[str, str | None]) -> list[StoryUpdate]:
+    return [_update(connection, row) for row in connection.execute(_UPDATES, values).all()]
+
+
+def _update(connection: Connection, row: Any) -> StoryUpdate:
+    ended = row.state in {"settled", "closed"}
+    return StoryUpdate(
+        campaign=row.campaign,
+        wave=row.wave,
+        release=row.release,
+        version=row.firmware_version,
+        state=row.state,
+        outcome=row.outcome,
+        reason=row.reason,
+        next="nothing" if ended else row.step,
+        next_at=None if ended else row.due_at,
+        events=[StoryEvent(*each) for each in connection.execute(_EVENTS, {"id": row.id})],
+        requests=[StoryRequest(*each) for each in connection.execute(_REQUESTS, {"id": row.id})],
+    )

@@ -1,0 +1,5 @@
+"""What the workers add to the command line, through the entry-point group hanwave.commands."""
+
+COMMANDS = {
+    "recover": ("workers.recovery_command:recover", "Start campaigns again in Temporal, from the ledger alone."),
+}
