@@ -129,7 +129,7 @@ class Certificate:
                 f"the certificate's OU {values} is not one Remote Party Role in hexadecimal"
             ) from error
 
-    @property
+    @cached_property
     def serial(self) -> int:
         """The serial number, as X509SerialNumber writes it."""
         return self.x509.serial_number

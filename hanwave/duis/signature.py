@@ -41,14 +41,14 @@ _SIGNED_INFO = (
     f'<ds:SignatureMethod Algorithm="{_ECDSA_SHA256}"></ds:SignatureMethod>'
     f'<ds:Reference URI=""><ds:Transforms><ds:Transform Algorithm="{_ENVELOPED}"></ds:Transform></ds:Transforms>'
     f'<ds:DigestMethod Algorithm="{_SHA256}"></ds:DigestMethod>'
-    "<ds:DigestValue>{digest}</ds:DigestValue></ds:Reference></ds:SignedInfo>"
-)
+    "<ds:DigestValue>%b</ds:DigestValue></ds:Reference></ds:SignedInfo>"
+).encode()
 _SIGNATURE = (
-    f'<ds:Signature xmlns:ds="{DS}">' + "{signed_info}<ds:SignatureValue>{value}</ds:SignatureValue>"
-    "<ds:KeyInfo><ds:X509Data><ds:X509IssuerSerial><ds:X509IssuerName>{issuer}</ds:X509IssuerName>"
-    "<ds:X509SerialNumber>{serial}</ds:X509SerialNumber></ds:X509IssuerSerial></ds:X509Data></ds:KeyInfo></ds:Signature>"
-)
-_XMLNS = f' xmlns:ds="{DS}"'
+    f'<ds:Signature xmlns:ds="{DS}">%b<ds:SignatureValue>%b</ds:SignatureValue>'
+    "<ds:KeyInfo><ds:X509Data><ds:X509IssuerSerial><ds:X509IssuerName>%b</ds:X509IssuerName>"
+    "<ds:X509SerialNumber>%d</ds:X509SerialNumber></ds:X509IssuerSerial></ds:X509Data></ds:KeyInfo></ds:Signature>"
+).encode()
+_XMLNS = f' xmlns:ds="{DS}"'.encode()
 
 
 def sign(
@@ -79,19 +79,19 @@ def sign(
 
 
 def _sign_form(form: bytes, key: ec.EllipticCurvePrivateKey, certificate: Certificate) -> bytes:
-    signed_info = _SIGNED_INFO.format(digest=base64.b64encode(sha256(form).digest()).decode())
-    signature = _SIGNATURE.format(
-        signed_info=signed_info.replace(_XMLNS, "", 1),
-        value=base64.b64encode(sign_raw(key, signed_info.encode())).decode(),
-        issuer=_issuer_text(certificate),
-        serial=certificate.serial,
+    signed_info = _SIGNED_INFO % base64.b64encode(sha256(form).digest())
+    signature = _SIGNATURE % (
+        signed_info.replace(_XMLNS, b"", 1),
+        base64.b64encode(sign_raw(key, signed_info)),
+        _issuer_text(certificate),
+        certificate.serial,
     )
     end = form.rindex(b"</")
-    return b"".join((DECLARATION, memoryview(form)[:end], signature.encode(), memoryview(form)[end:]))
+    return b"".join((DECLARATION, memoryview(form)[:end], signature, memoryview(form)[end:]))
 
 
-def _issuer_text(certificate: Certificate) -> str:
-    return certificate.issuer.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def _issuer_text(certificate: Certificate) -> bytes:
+    return certificate.issuer.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").encode()
 
 
 def _role_of(message: Request | Response) -> Role:
