@@ -26,7 +26,7 @@ def serve(context: typer.Context) -> None:
     """Serve, as the HANWAVE_EMULATOR_ variables say."""
     if context.invoked_subcommand is None:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-        logging.getLogger("httpx").setLevel(logging.WARNING)
+
         asyncio.run(_serve())
 
 

@@ -7,10 +7,10 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable, Mapping
-
-import httpx
+from itertools import chain
 
 from infra.emulator import activation, distribution, reading
+from infra.emulator.post import Line
 from infra.emulator.tables import Delivery, Device, Timer
 from infra.emulator.world import World
 
@@ -90,8 +90,8 @@ class Sender:
         self._alarm = Alarm()
         self._tasks: set[asyncio.Task[None]] = set()
         self._again: dict[str, float] = {}
-        limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
-        self._client = httpx.AsyncClient(verify=tls, limits=limits, timeout=_TIMEOUT, trust_env=False)
+        self._tls = tls
+        self._lines: dict[str, list[Line]] = {}
 
     def stir(self) -> None:
         """There may be something to deliver."""
@@ -99,13 +99,17 @@ class Sender:
 
     async def run(self) -> None:
         """Deliver, for ever."""
-        async with self._client, asyncio.TaskGroup() as group:
-            while True:
-                for delivery in self._take():
-                    task = group.create_task(self._deliver(delivery))
-                    self._tasks.add(task)
-                    task.add_done_callback(self._done)
-                await self._alarm.sleep(self._until_next())
+        try:
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    for delivery in self._take():
+                        task = group.create_task(self._deliver(delivery))
+                        self._tasks.add(task)
+                        task.add_done_callback(self._done)
+                    await self._alarm.sleep(self._until_next())
+        finally:
+            for line in chain.from_iterable(self._lines.values()):
+                line.close()
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -136,12 +140,12 @@ class Sender:
     async def _deliver(self, delivery: Delivery) -> None:
         url, status = self._receivers.get(delivery.user), 0
         if url is not None:
+            kept = self._lines.setdefault(url, [])
+            line = kept.pop() if kept else Line(url, self._tls)
             try:
-                answer = await self._client.post(
-                    url, content=delivery.body, headers={"Content-Type": "application/xml"}
-                )
-                status = answer.status_code
-            except httpx.HTTPError as error:
+                status = await line.post(delivery.body)
+                kept.append(line)
+            except OSError as error:
                 _LOG.info("%s cannot be reached: %s", url, error)
         self._settle(delivery, status)
 

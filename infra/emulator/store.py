@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from infra.emulator.errors import EmulatorError
 from infra.emulator.tables import DEVICE_COLUMNS, SCHEMA, Delivery, Device, Timer, Upload
 
 _CHUNK = 5_000
+_values = attrgetter(*DEVICE_COLUMNS)
 _MARKS = ", ".join("?" * len(DEVICE_COLUMNS))
 # What is put into statements by name is this module's own: columns and question marks.
 _INSERT_DEVICE = f"INSERT OR IGNORE INTO device ({', '.join(DEVICE_COLUMNS)}) VALUES ({_MARKS})"  # noqa: S608
@@ -76,7 +78,7 @@ class Store:
     def add_devices(self, devices: Iterable[Device]) -> int:
         """Add those that are new; how many that were."""
         before = self._connection.total_changes
-        self._connection.executemany(_INSERT_DEVICE, map(astuple, devices))
+        self._connection.executemany(_INSERT_DEVICE, map(_values, devices))
         return self._connection.total_changes - before
 
     def device(self, eui: str) -> Device | None:
@@ -99,7 +101,7 @@ class Store:
 
     def save(self, *devices: Device) -> None:
         """Write back what was changed in devices."""
-        self._connection.executemany(_SAVE_DEVICE, ((*astuple(device), device.eui) for device in devices))
+        self._connection.executemany(_SAVE_DEVICE, ((*_values(device), device.eui) for device in devices))
 
     def note(self, at: float, device: str, what: str, request_id: str = "", detail: str = "") -> None:
         """Write into the books what happened to a device."""
