@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from hanwave.rollout.device import ENDED, Standing, State
-from hanwave.rollout.events import NO_IMAGE_HELD as NO_IMAGE_HELD  # noqa: PLC0414 - the evidence takes it from here
 from hanwave.rollout.events import Kind, Leg
 from hanwave.rollout.policy import ActivationMode, Deadlines, DeviceType, Policy
 

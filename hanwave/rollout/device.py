@@ -152,8 +152,7 @@ def _latest_try(facts: Facts, leg: Leg) -> Try | None:
     """The latest attempt of that leg, by what is known of it."""
     attempts = facts.attempts(leg)
     attempt = max(attempts, default=0)
-    begun = facts.begun(leg, attempt)
-    if begun is None:
+    if (begun := facts.begun(leg, attempt)) is None:
         return None
     unsent = {a for a in attempts if facts.last(leg, Kind.ABANDONED, attempt=a)}
     answered = facts.last(leg, *_ENDS_A_WAIT, attempt=attempt) is not None
@@ -178,12 +177,9 @@ def _first(facts: Facts, leg: Leg, attempt: int, rules: _Rules) -> _Found | None
 
 
 def _ended(facts: Facts) -> _Found | None:
-    for event in facts.events:
-        if event.kind is Kind.CLOSED:
-            return State.CLOSED, event, event.reason or ""
-    for event in facts.events:
-        if event.kind is Kind.SETTLED:
-            return State.SETTLED, event, ""
+    for kind, state in ((Kind.CLOSED, State.CLOSED), (Kind.SETTLED, State.SETTLED)):
+        if event := next((e for e in facts.events if e.kind is kind), None):
+            return state, event, event.reason or ""
     return None
 
 
@@ -195,7 +191,7 @@ def _confirmed(facts: Facts, target: Target) -> _Found | None:
     """
     since = _BEGINNING
     if target.one_step:
-        first = next((e for e in facts.events if e.leg is Leg.DISTRIBUTE), None)
+        first = facts.first(Leg.DISTRIBUTE)
         if first is None:
             return None
         since = first.at
@@ -226,7 +222,7 @@ def _not_held(facts: Facts, target: Target) -> bool:
 
 def _ran(facts: Facts, leg: Leg, target: Target) -> Event | None:
     """The device's word that it ran the target after an activation, whose own answer may have been lost."""
-    begun = next((e for e in facts.events if e.leg is leg), None)
+    begun = facts.first(leg)
     said = (e for e in reversed(facts.said) if begun and e.at >= begun.at)
     return next((e for e in said if same_version(e.version or "", target.version)), None)
 

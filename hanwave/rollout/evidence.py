@@ -16,8 +16,7 @@ from typing import Final
 from hanwave import duis, gbcs
 from hanwave.errors import HanwaveError
 from hanwave.identifiers import EUI64, RequestID
-from hanwave.rollout.decide import NO_IMAGE_HELD
-from hanwave.rollout.events import Evidence, Kind, Leg
+from hanwave.rollout.events import NO_IMAGE_HELD, Evidence, Kind, Leg
 
 RESTORED_TO: Final = "Commissioned"
 """[I] A restored device is back in the status that it had before; those that firmware rescues were commissioned."""

@@ -5,6 +5,7 @@ is told from hearsay (the DCC's inventory may be older than what the device has 
 stays there until a person records which way it went, or evidence of that very request shows that it was let go.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
@@ -58,6 +59,8 @@ def _place(event: Event) -> tuple[datetime, str, str, int, int, str, str, str, s
 def _quarantined(events: list[Event]) -> frozenset[tuple[int, Leg, int]]:
     """The requests (hop, leg, attempt) in quarantine that would change the device if they were released."""
     held = {(e.hop, e.leg, e.attempt) for e in events if e.kind is Kind.QUARANTINED and e.leg is not Leg.READ}
+    if not held:
+        return frozenset()
     gone = {(e.hop, e.leg, e.attempt) for e in events if e.kind in _OUT_OF_QUARANTINE}
     return frozenset((hop, leg, attempt) for hop, leg, attempt in held - gone if leg)
 
@@ -72,6 +75,9 @@ class Facts:
         released = {(e.leg, e.attempt): e.at for e in here if e.kind is Kind.RELEASED}
         # A request was not overdue while the DCC held it: its wait began with the release.
         self.events = [e for e in here if not (e.kind in _SILENCE and e.at <= released.get((e.leg, e.attempt), _NEVER))]
+        self._of: defaultdict[Leg | None, list[Event]] = defaultdict(list)
+        for event in self.events:
+            self._of[event.leg].append(event)
         self.quarantined = _quarantined(known)
         self.said = [e for e in self.events if _is_own_word(e)]
         self.word = self.said[-1] if self.said else None
@@ -79,7 +85,7 @@ class Facts:
 
     def attempts(self, leg: Leg) -> set[int]:
         """The attempts of that leg that anything is known of."""
-        return {e.attempt for e in self.events if e.leg is leg and e.attempt}
+        return {e.attempt for e in self._of[leg] if e.attempt}
 
     def latest(self, leg: Leg) -> int:
         """The highest of them; 0 where there is none."""
@@ -87,8 +93,8 @@ class Facts:
 
     def last(self, leg: Leg, *kinds: Kind, attempt: int | None = None) -> Event | None:
         """The latest of these kinds in that leg (in that attempt only, where one is given)."""
-        for event in reversed(self.events):
-            if event.leg is leg and event.kind in kinds and attempt in (None, event.attempt):
+        for event in reversed(self._of[leg]):
+            if event.kind in kinds and attempt in (None, event.attempt):
                 return event
         return None
 
@@ -97,8 +103,12 @@ class Facts:
         return (
             self.last(leg, Kind.SENT, Kind.RELEASED, attempt=attempt)
             or self.last(leg, Kind.GRANTED, attempt=attempt)
-            or next((e for e in self.events if e.leg is leg and e.attempt == attempt), None)
+            or next((e for e in self._of[leg] if e.attempt == attempt), None)
         )
+
+    def first(self, leg: Leg) -> Event | None:
+        """The first event of that leg."""
+        return next(iter(self._of[leg]), None)
 
     def granted(self, leg: Leg) -> datetime:
         """When a step of that leg was last granted."""

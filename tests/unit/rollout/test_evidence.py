@@ -6,9 +6,8 @@ import pytest
 
 from hanwave import duis, gbcs
 from hanwave.identifiers import EUI64, RequestID
-from hanwave.rollout.decide import NO_IMAGE_HELD
 from hanwave.rollout.device import State, Target, fold
-from hanwave.rollout.events import Event, Evidence, Kind, Leg
+from hanwave.rollout.events import NO_IMAGE_HELD, Event, Evidence, Kind, Leg
 from hanwave.rollout.evidence import Contradiction, addressee, findings
 from tests.support import messages as m
 
