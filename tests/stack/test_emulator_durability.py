@@ -194,6 +194,10 @@ async def _lines(admin: httpx.AsyncClient) -> dict[str, dict]:
     return {each["eui"]: each for each in map(json.loads, text.splitlines()) if each["kind"] == "device"}
 
 
+def _transferred(lines: dict[str, dict]) -> int:
+    return sum(line["transferred"] for line in lines.values())
+
+
 @pytest.mark.timeout(120)
 async def test_a_kill_in_mid_campaign_loses_nothing_that_was_accepted(tmp_path):
     pki = make_pki(tmp_path / "pki")
@@ -210,11 +214,11 @@ async def test_a_kill_in_mid_campaign_loses_nothing_that_was_accepted(tmp_path):
             for each in rows[:3]:
                 await supplier.activate(each["eui"], NEW)
             async with asyncio.timeout(20):
-                while not sum(line["transferred"] for line in (before := await _lines(admin)).values()):  # noqa: ASYNC110
+                while not _transferred(before := await _lines(admin)):  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             process.send_signal(signal.SIGKILL)
             process.wait()
-        assert 0 < sum(line["transferred"] for line in before.values()) < 60
+        assert 0 < _transferred(before) < 60
         async with _process(tmp_path, url, ports) as (process, admin):
             async with asyncio.timeout(30):
                 while (await admin.get("/stats")).json()["due"] or receiver.kinds().count("8F72") < 60:  # noqa: ASYNC110
