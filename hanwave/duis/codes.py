@@ -4,17 +4,17 @@ The tables are YAML beside this module; an override of the same form replaces fi
 knows is for a person to inspect: it is never an error.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal, NoReturn, Self
 
-import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from hanwave.duis.errors import DuisError
+from hanwave.plain_yaml import read_yaml
 
 Confidence = Literal["V", "S", "I", "M", "M?", "unknown"]
 
@@ -75,7 +75,7 @@ class CodeTable:
     @classmethod
     def load(cls, override: str | None = None) -> Self:
         """The packaged table, with the rows of an override file's text on top; DuisError names a wrong key."""
-        rows = _packaged("codes.yaml") | {}
+        rows = dict(_packaged("codes.yaml"))
         for code, row in _mapping(override, "the override").items():
             rows[code] = _merged(rows.get(code), row, code)
         return cls(_validated(TypeAdapter(dict[str, ResponseCode]), rows))
@@ -95,7 +95,7 @@ class AlertTable:
     @classmethod
     def load(cls, override: str | None = None) -> Self:
         """The packaged tables, with an override file's text on top; DuisError names a wrong key."""
-        tables = _packaged("alerts.yaml")
+        tables = {table: dict(rows) for table, rows in _packaged("alerts.yaml").items()}
         for table, rows in _mapping(override, "the override").items():
             if table not in tables or not isinstance(rows, dict):
                 raise DuisError(f"the table's key {table!r} should be 'dcc' or 'device', with codes under it")
@@ -126,26 +126,13 @@ def _alerts() -> AlertTable:
     return AlertTable.load()
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML in which no key stands twice: PyYAML itself would keep the last and say nothing."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002
-        keys = [key.value for key, _ in node.value]
-        twice = next((key for key in keys if keys.count(key) > 1), None)
-        if twice is not None:
-            raise DuisError(f"the table's key {str(twice)!r} stands twice")
-        return super().construct_mapping(node, deep=deep)
-
-
+@cache
 def _packaged(name: str) -> dict[str, Any]:
     return _mapping(files("hanwave.duis").joinpath(name).read_text("utf-8"), name)
 
 
 def _mapping(text: str | None, name: str) -> dict[str, Any]:
-    try:
-        rows = yaml.load(text or "", _Loader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
-        raise DuisError(f"{name} is not YAML: {' '.join(str(error).split())[:200]}") from error
+    rows = read_yaml(text or "", name, DuisError)
     if rows is None:
         return {}
     if not isinstance(rows, dict) or not all(isinstance(key, str) for key in rows):

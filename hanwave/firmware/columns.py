@@ -3,20 +3,16 @@
 A map is complete and consistent, or refused in one sentence.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
 
-import yaml
 from pydantic import TypeAdapter
 
 from hanwave.firmware.errors import CplError
 from hanwave.firmware.terms import CplStatus, DeviceType
 from hanwave.firmware.written import STRICT, read_document
-
-MAX_MAP = 100_000
-"""Octets; the map that is shipped has two thousand."""
+from hanwave.plain_yaml import read_yaml
 
 DEFAULT_MAP = "cpl_columns.yaml"
 
@@ -76,21 +72,6 @@ class ColumnMap:
 _MAP = TypeAdapter(ColumnMap)
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML in which a name stands once, and nothing refers to anything: an alias can unfold to any size."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise CplError("the column map refers to another part of itself (an alias), it should be plain")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002
-        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise CplError(f"the column map: {twice[0][:60]!r} stands twice in one place")
-        return super().construct_mapping(node, deep)
-
-
 def default_map_text() -> str:
     """The map that is shipped, as YAML with its comments: for a person to copy and correct."""
     return resources.files(__package__).joinpath(DEFAULT_MAP).read_text(encoding="utf-8")
@@ -98,10 +79,4 @@ def default_map_text() -> str:
 
 def read_column_map(text: bytes | str) -> ColumnMap:
     """Read a column map from YAML; CplError says what in it is wrong."""
-    if len(text) > MAX_MAP:
-        raise CplError(f"the column map has {len(text)} octets, it should have at most {MAX_MAP}")
-    try:
-        document = yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise CplError(f"the column map is not YAML: {' '.join(str(error).split())[:150]}") from error
-    return read_document(_MAP, document, "the column map", CplError)
+    return read_document(_MAP, read_yaml(text, "the column map", CplError), "the column map", CplError)

@@ -69,8 +69,8 @@ def test_an_empty_override_changes_nothing():
         ("E4: {retry: never}\nE4: {retry: never}", "'E4' stands twice"),
         ("- E4", "should map codes"),
         ("4: {}", "should map codes"),
-        ("E4: [", "is not YAML"),
-        ("[E4]: {}", "is not YAML"),
+        ("E4: [", "is not plain YAML"),
+        ("[E4]: {}", "is not plain YAML"),
     ],
 )
 def test_a_wrong_override_is_refused_by_its_key(override, sentence):

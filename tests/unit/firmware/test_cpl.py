@@ -185,7 +185,7 @@ def test_fields_that_a_file_lacks_are_left_out_of_the_map():
         ("status: Status", "status: 7", r"columns\.status\.str: Input should be a valid string"),
         ("status: Status", "status: State\n  status: Status", "'status' stands twice in one place"),
         ('hex_prefix: ""', "hex_prefix: &a x\ndelimiter2: *a", "refers to another part of itself"),
-        ("columns:", "columns: [", "the column map is not YAML"),
+        ("columns:", "columns: [", "the column map is not plain YAML"),
         ("columns:", "columnz:", "the column map: columns: Field required"),
     ],
 )
