@@ -66,13 +66,17 @@ def _wait_for_quiet(ledger: Engine, patience: float) -> datetime | None:
 _BEYOND = text(
     """
     SELECT u.campaign, u.eui, CASE
-        WHEN u.state = 'quarantined' THEN 'its request is in quarantine and may be released'
+        WHEN q.held THEN 'its request is in quarantine and may be released'
         WHEN u.state = 'scheduled' THEN 'it holds a future-dated activation that is not yet cancelled'
         WHEN u.device_type = 'PPMID' THEN 'its 11.4 may be accepted: it activates by itself'
         ELSE 'its activation was sent and has no outcome'
     END AS why
     FROM campaign_device u JOIN campaign c ON c.name = u.campaign LEFT JOIN device d ON d.eui = u.eui
-    WHERE (u.state IN ('activating', 'scheduled', 'unknown', 'quarantined')
+    CROSS JOIN LATERAL (SELECT EXISTS (
+        SELECT 1 FROM device_event e WHERE e.update_id = u.id AND e.kind = 'quarantined' AND NOT EXISTS (
+            SELECT 1 FROM device_event r WHERE r.update_id = u.id AND r.kind IN ('released', 'deleted')
+            AND (r.leg, r.hop, r.attempt) = (e.leg, e.hop, e.attempt))) AS held) q
+    WHERE (q.held OR u.state IN ('activating', 'scheduled', 'unknown')
            OR (u.device_type = 'PPMID' AND u.state IN ('requested', 'delivered', 'delivery_failed')))
     AND EXISTS (SELECT 1 FROM outbox_device o JOIN outbox b ON b.id = o.outbox_id
                 WHERE o.update_id = u.id AND b.sends > 0 AND b.permit_class = 'forward')
@@ -190,7 +194,12 @@ def close_withdrawn(connection: Connection, campaign: str, reason: str, now: dat
     ids = list(rows.scalars())
     lock(connection, ids)
     found = standings(connection, ids, now)
-    idle = [f for f in found if f.device_type.one_step or f.standing.state not in _STILL_IN_FLIGHT]
+    # A PPMID in flight is closed too: its rollback re-sends 11.4, which needs the device. Not so a quarantined one.
+    idle = [
+        f
+        for f in found
+        if not f.standing.quarantined and (f.device_type.one_step or f.standing.state not in _STILL_IN_FLIGHT)
+    ]
     facts = [
         Fact(f.update_id, Event(Kind.CLOSED, now, hop=f.hop, detail=Outcome.SUPERSEDED, reason=reason)) for f in idle
     ]

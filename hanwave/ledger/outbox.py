@@ -128,12 +128,23 @@ def begin(connection: Connection, outbox_id: int, now: datetime) -> Sending | st
         stops.share(connection)
         if stop := stops.blocking(connection, row.user_id, row.campaign, row.wave, Leg(row.leg)):
             return str(stop)
+    if row.sends and _superseded(connection, outbox_id):
+        return "a later attempt of the same step was permitted"
     connection.execute(
         text("UPDATE outbox SET state = 'sending', sending_at = :now, sends = sends + 1 WHERE id = :id"),
         {"id": outbox_id, "now": now},
     )
     body = connection.execute(text("SELECT request FROM outbox_body WHERE outbox_id = :id"), {"id": outbox_id})
     return Sending(body.scalar_one(), now + SEND_WITHIN)
+
+
+def _superseded(connection: Connection, outbox_id: int) -> bool:
+    """Whether a device of a request has a later attempt of the same leg: then its bytes are not sent again."""
+    statement = text(
+        "SELECT 1 FROM outbox_device o JOIN outbox_device l USING (update_id, hop, leg)"
+        " WHERE o.outbox_id = :id AND l.attempt > o.attempt LIMIT 1"
+    )
+    return connection.execute(statement, {"id": outbox_id}).first() is not None
 
 
 def _lock(connection: Connection, outbox_id: int) -> Row[Any]:

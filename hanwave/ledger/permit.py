@@ -108,8 +108,10 @@ _ELIGIBLE = text(
     """
     SELECT u.id, CASE
         WHEN d.eui IS NULL THEN 'no longer in the fleet'
-        WHEN :user_id NOT IN (coalesce(d.import_supplier, ''), coalesce(d.gas_supplier, ''))
-            THEN 'another supplier is responsible'
+        WHEN NOT coalesce(CASE d.device_type
+            WHEN 'GSME' THEN d.gas_supplier = :user_id
+            WHEN 'PPMID' THEN d.gas_supplier = :user_id OR d.import_supplier = :user_id
+            ELSE d.import_supplier = :user_id END, false) THEN 'another supplier is responsible'
         WHEN d.smi_status NOT IN ('Commissioned', 'Suspended') THEN 'its SMI status is ' || d.smi_status
         WHEN d.manufacturer || '/' || d.model = ANY(:models) THEN 'its model is stopped'
         WHEN h.reason IS NOT NULL THEN 'on hold: ' || h.reason
@@ -171,6 +173,20 @@ _TAKE_LEASE = text(
 )
 
 
+_STILL_OPEN = text(
+    """
+    SELECT DISTINCT o.update_id FROM outbox_device o JOIN outbox b ON b.id = o.outbox_id
+    WHERE o.update_id = ANY(:ids) AND o.leg = :leg AND b.state IN ('granted', 'ready')
+    """
+)
+
+
+def _none_waits(connection: Connection, request: Ask, devices: list[Folded], _: datetime) -> _Refusals:
+    """A request that was granted and has not left could still leave after a second one: one at a time."""
+    rows = connection.execute(_STILL_OPEN, {"ids": [d.update_id for d in devices], "leg": request.leg})
+    return dict.fromkeys(rows.scalars(), "an earlier request of this leg has not left yet")
+
+
 def _lease_free(connection: Connection, _: Ask, devices: list[Folded], now: datetime) -> _Refusals:
     """Take each device's lease, or find that another update holds it. Its holder's id is the fence."""
     rows = connection.execute(_TAKE_LEASE, {"ids": [d.update_id for d in devices], "now": now})
@@ -195,18 +211,19 @@ _TAKE_HOME = text(
 
 
 def _home_free(connection: Connection, request: Ask, devices: list[Folded], now: datetime) -> _Refusals:
-    """One image and one activation a home at a time; without a known home, the hub stands for it."""
-    values = {
-        "ids": [d.update_id for d in devices],
-        "kind": str(request.leg),
-        "now": now,
-        "expires": now + HOME_LEASE,
-    }
-    return dict.fromkeys(connection.execute(_TAKE_HOME, values).scalars(), "its home has another update under way")
+    """One image and one activation a home at a time; a PPMID's 11.4 is both. Without a known home, the hub stands for it."""
+    one_step = campaigns.frame(connection, request.campaign).device_type.one_step
+    refused: set[int] = set()
+    for kind in (Leg.DISTRIBUTE, Leg.ACTIVATE) if one_step else (request.leg,):
+        ids = [d.update_id for d in devices if d.update_id not in refused]
+        values = {"ids": ids, "kind": kind, "now": now, "expires": now + HOME_LEASE}
+        refused |= set(connection.execute(_TAKE_HOME, values).scalars())
+    connection.execute(text("DELETE FROM home_lease WHERE update_id = ANY(:ids)"), {"ids": sorted(refused)})
+    return dict.fromkeys(refused, "its home has another update under way")
 
 
-_FORWARD: tuple[_Check, ...] = (_step_is_due, _still_eligible, _under_cap, _lease_free, _home_free)
-_OBSERVE: tuple[_Check, ...] = (_step_is_due,)
+_FORWARD: tuple[_Check, ...] = (_step_is_due, _none_waits, _still_eligible, _under_cap, _lease_free, _home_free)
+_OBSERVE: tuple[_Check, ...] = (_step_is_due, _none_waits)
 
 
 def _write(connection: Connection, request: Ask, devices: list[Folded], now: datetime) -> tuple[int, str]:

@@ -132,6 +132,8 @@ def _wanted(connection: Connection, request: CampaignRequest) -> Wanted:
         version=str(found.firmware_version),
         predecessors=frozenset(str(version) for version in found.predecessors),
         may_downgrade=found.may_downgrade,
+        # A PPMID that runs the fallback may yet be given the bad image by its hub: the fallback is sent after it.
+        anew=request.rollback_of is not None and DeviceType(found.device_type.value).one_step,
     )
 
 

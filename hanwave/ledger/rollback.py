@@ -75,6 +75,8 @@ def _plan(
     """Plan one rollback campaign over those devices; the ones that it leaves out, and why."""
     if not euis:
         return {}
+    if _is_planned(connection, name, release):
+        return planning.left_out(connection, name)
     frame = campaigns.frame(connection, campaign)
     request = CampaignRequest(
         release=release,
@@ -88,3 +90,9 @@ def _plan(
     except LedgerError as error:
         return dict.fromkeys(euis, str(error))
     return planning.left_out(connection, name)
+
+
+def _is_planned(connection: Connection, name: str, release: str) -> bool:
+    """Whether this very rollback was planned before: its plan stands, whoever has come into reach since."""
+    statement = text("SELECT 1 FROM campaign WHERE name = :name AND release = :release")
+    return connection.execute(statement, {"name": name, "release": release}).first() is not None

@@ -132,9 +132,11 @@ def _events(connection: Connection, ids: list[int]) -> defaultdict[int, list[Eve
 
 _UPDATE = text(
     """
-    UPDATE campaign_device d SET state = f.state, step = f.step, due_at = f.due_at, reason = f.reason,
+    UPDATE campaign_device d SET state = f.state, step = f.step,
+        -- A step that is due already stays due since then, or is deferred until then.
+        due_at = CASE WHEN d.step = f.step AND f.step <> 'wait' THEN d.due_at ELSE f.due_at END, reason = f.reason,
         version = f.version, outcome = f.outcome, changed_at = :now,
-        picked_at = CASE WHEN d.state = f.state THEN d.picked_at END
+        picked_at = CASE WHEN d.step = f.step THEN d.picked_at END
     FROM unnest(CAST(:ids AS bigint[]), CAST(:states AS text[]), CAST(:steps AS text[]), CAST(:dues AS timestamptz[]),
                 CAST(:reasons AS text[]), CAST(:versions AS text[]), CAST(:outcomes AS text[]))
          AS f(id, state, step, due_at, reason, version, outcome)
@@ -195,10 +197,16 @@ def _free(connection: Connection, folded: list[Folded]) -> None:
     if ended:
         connection.execute(text("DELETE FROM lease WHERE update_id = ANY(:ids)"), {"ids": ended})
     for leg, states in IN_FLIGHT.items():
-        idle = [f.update_id for f in folded if f.standing.state not in states]
+        idle = [f.update_id for f in folded if not _busy(f, states)]
         if idle:
             statement = text("DELETE FROM home_lease WHERE update_id = ANY(:ids) AND kind = :kind")
             connection.execute(statement, {"ids": idle, "kind": leg})
+
+
+def _busy(device: Folded, states: frozenset[State]) -> bool:
+    # A PPMID activates by itself, so its home is busy with both legs from the request to the proof.
+    both = frozenset().union(*IN_FLIGHT.values()) if device.device_type.one_step else states
+    return device.standing.quarantined or device.standing.state in both
 
 
 HARM = frozenset({State.FAILED, State.VERIFICATION_FAILED})
