@@ -30,6 +30,9 @@ from infra.emulator.messages import alert_payload, dcc_alert, respond
 from infra.emulator.tables import Device, Timer
 from infra.emulator.world import World
 
+NO_WORD = duis.ResponseMessage("11.3", duis.Acknowledgement())
+"""An answer to an 11.3 that holds no word of the device."""
+
 
 def arrive(world: World, device: Device, timer: Timer) -> None:
     """A signed command comes to the device, or the DCC gives up."""
@@ -37,12 +40,12 @@ def arrive(world: World, device: Device, timer: Timer) -> None:
     command = read_gbcs(bytes.fromhex(timer.data["payload"]))
     if world.strike(Fault.UNKNOWN_CODE, occasion):
         world.note(device, "unknown code", timer.request_id)
-        respond(world, occasion, codes.UNKNOWN, duis.Acknowledgement(), 0)
+        respond(world, occasion, codes.UNKNOWN, NO_WORD)
     elif not is_out_of_reach(world, occasion):
         execute(world, occasion, command.body)
 
 
-def is_out_of_reach(world: World, occasion: Occasion, service: str = "11.3") -> bool:
+def is_out_of_reach(world: World, occasion: Occasion, no_word: duis.ResponseMessage = NO_WORD) -> bool:
     """Whether the device cannot be reached now; if so, the DCC's answer (or silence) is on its way."""
     device = occasion.device
     rule = world.strike(Fault.UNREACHABLE, occasion)
@@ -53,14 +56,13 @@ def is_out_of_reach(world: World, occasion: Occasion, service: str = "11.3") -> 
     code = codes.CANNOT_REACH if rule is None and world.outage_until(device.region) else codes.NO_RESPONSE
     code = rule.answer if rule else code
     if code != "silence":
-        give_up(world, occasion, code, service)
+        give_up(world, occasion, code, no_word)
     return True
 
 
-def give_up(world: World, occasion: Occasion, code: str, service: str = "11.3") -> None:
+def give_up(world: World, occasion: Occasion, code: str, no_word: duis.ResponseMessage = NO_WORD) -> None:
     """The DCC says after its time-out that there is no answer."""
-    delay = world.delay("timeout", occasion.device, occasion.attempt)
-    respond(world, occasion, code, duis.Acknowledgement(), delay, service)
+    respond(world, occasion, code, no_word, world.delay("timeout", occasion.device, occasion.attempt))
 
 
 def execute(world: World, occasion: Occasion, body: Body) -> None:
@@ -110,7 +112,8 @@ def execute_stored(world: World, device: Device, timer: Timer) -> None:
     payload, _ = alert_payload(world, device, MessageCode.CS06_ALERT, body)
     inventory_learns(world, device)
     content = duis.FutureDatedDeviceAlert(f"{code:04X}", payload, 1, 1)
-    respond(world, occasion, codes.ACCEPTED, content, world.delay("answer", device, occasion.attempt))
+    message = duis.ResponseMessage("11.3", content)
+    respond(world, occasion, codes.ACCEPTED, message, world.delay("answer", device, occasion.attempt))
 
 
 def activate(world: World, occasion: Occasion, image_hash: str) -> ExecutionOutcome:
@@ -169,7 +172,7 @@ def _answer(world: World, occasion: Occasion, body: Body) -> None:
     if isinstance(body, ExecutionOutcome):
         inventory_learns(world, device)
     delay = world.delay("answer", device, occasion.attempt, "response")
-    respond(world, occasion, codes.ACCEPTED, duis.GBCSPayload(payload), delay)
+    respond(world, occasion, codes.ACCEPTED, duis.ResponseMessage("11.3", duis.GBCSPayload(payload)), delay)
 
 
 def inventory_learns(world: World, device: Device) -> None:

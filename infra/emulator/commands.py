@@ -97,8 +97,16 @@ def other(world: World, request: duis.Request) -> Answer:
     if isinstance(request.body, duis.SignedPreCommand):
         _signed(world, request, request.body.payload)
     device.others += 1
-    critical = request.command_variant == 5
-    return _send(world, request, device, Leg.OTHER, device.others, service=request.service_reference, critical=critical)
+    return _send(
+        world,
+        request,
+        device,
+        Leg.OTHER,
+        device.others,
+        service=request.service_reference,
+        variant=request.variant,
+        critical=request.command_variant == 5,
+    )
 
 
 def _device(world: World, request: duis.Request) -> Device:

@@ -35,16 +35,14 @@ def reply(world: World, request: duis.Request, code: str, content: duis.Response
     return duis.sign(response, signer.key, signer.certificate, world.now())
 
 
-def respond(
-    world: World, occasion: Occasion, code: str, content: duis.ResponseContent, delay: float, service: str = "11.3"
-) -> None:
+def respond(world: World, occasion: Occasion, code: str, message: duis.ResponseMessage, delay: float = 0) -> None:
     """Queue the asynchronous answer to a request; an E-code carries no word of the device and so no ResponseID."""
-    request_id = RequestID.parse(occasion.request_id)
-    response_id = RequestID(request_id.target, request_id.originator, request_id.counter) if code == ACCEPTED else None
+    request_id, content = RequestID.parse(occasion.request_id), message.content
+    kinds: tuple[str, ...] = (code,)
+    counter = request_id.counter
     if isinstance(content, duis.FutureDatedDeviceAlert):
-        response_id = RequestID(request_id.target, request_id.originator, occasion.device.alert_counter)
-    message = duis.ResponseMessage(service, content)
-    kinds = (code, content.alert_code) if isinstance(content, duis.FutureDatedDeviceAlert) else (code,)
+        kinds, counter = (code, content.alert_code), occasion.device.alert_counter
+    response_id = RequestID(request_id.target, request_id.originator, counter) if code == ACCEPTED else None
     response = duis.Response(code, world.now(), message, request_id, response_id)
     _post(world, occasion, str(request_id.originator), response, kinds, delay)
 

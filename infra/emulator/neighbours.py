@@ -10,7 +10,7 @@ from infra.emulator.messages import Parcel, queue
 from infra.emulator.reading import OTHER_MESSAGE
 from infra.emulator.world import World
 
-_SERVICES = ("1.1.1", "2.2", "4.1.1", "4.8.1")
+_SERVICES = (("1.1", "1.1.1"), ("2.2", "2.2"), ("4.1", "4.1.1"), ("4.8", "4.8.1"))
 _ALERTS = ("8F3E", "8F12", "81A0")
 
 
@@ -41,7 +41,8 @@ def _response(world: World, user: EUI64, device: EUI64, number: int) -> duis.Res
     """The answer to a request that another system sent; its counter is none of hanwave's."""
     ids = RequestID(user, device, number)
     header = Header(CRA.COMMAND, number, user, device, OTHER_MESSAGE).answer(encode_date_time(world.now()))
-    message = duis.ResponseMessage(_SERVICES[number % len(_SERVICES)], duis.GBCSPayload(_payload(world, header)))
+    service, variant = _SERVICES[number % len(_SERVICES)]
+    message = duis.ResponseMessage(service, duis.GBCSPayload(_payload(world, header)), variant)
     return duis.Response(ACCEPTED, world.now(), message, ids, RequestID(device, user, number))
 
 

@@ -35,7 +35,7 @@ def arrive(world: World, device: Device, timer: Timer) -> None:
     if device.is_quiet:
         world.note(device, "kept quiet", timer.request_id)
         return
-    if is_out_of_reach(world, occasion, "11.2"):
+    if is_out_of_reach(world, occasion, duis.ResponseMessage("11.2", duis.Acknowledgement())):
         return
     if world.strike(Fault.LOST_RESPONSE, occasion):
         world.note(device, "response lost", timer.request_id)
@@ -45,7 +45,7 @@ def arrive(world: World, device: Device, timer: Timer) -> None:
     inventory_learns(world, device)
     world.note(device, "read", timer.request_id, version)
     delay = world.delay("answer", device, occasion.attempt, "version")
-    respond(world, occasion, codes.ACCEPTED, duis.GBCSPayload(payload), delay, "11.2")
+    respond(world, occasion, codes.ACCEPTED, duis.ResponseMessage("11.2", duis.GBCSPayload(payload)), delay)
 
 
 def _protected(world: World, occasion: Occasion, code: int, body: FirmwareVersion) -> bytes:
@@ -63,14 +63,14 @@ def _answering(occasion: Occasion, code: int) -> Header:
 
 def other(world: World, device: Device, timer: Timer) -> None:
     """A command that another system sent: its counter counts, and its answer goes the same way."""
-    service = timer.data["service"]
+    service, variant = timer.data["service"], timer.data["variant"]
     occasion = Occasion(device, Leg.OTHER, timer.data["attempt"], "", timer.request_id)
     if timer.data["critical"] and not take_counter(device, RequestID.parse(timer.request_id).counter):
         world.note(device, "replayed", timer.request_id)
-        give_up(world, occasion, codes.NO_RESPONSE, service)
+        give_up(world, occasion, codes.NO_RESPONSE, duis.ResponseMessage(service, duis.Acknowledgement(), variant))
         return
     header = _answering(occasion, OTHER_MESSAGE)
     noise = int(fraction(world.seed, timer.request_id) * 2**32).to_bytes(4, "big")
     payload = build(header, Unrecognised(noise), device_key(world.seed, device.eui))
-    respond(world, occasion, codes.ACCEPTED, duis.GBCSPayload(payload), 0, service)
+    respond(world, occasion, codes.ACCEPTED, duis.ResponseMessage(service, duis.GBCSPayload(payload), variant))
     world.note(device, "answered another system", timer.request_id)

@@ -254,12 +254,13 @@ async def test_another_systems_commands_are_answered_and_count(world: Lab):
     request = duis.Request(
         world.supplier.request(ESME, duis.ReadFirmwareVersion()).request_id,
         1,
-        "4.1.1",
+        "4.1",
         world_body(),
+        "4.1.1",
     )
     assert (await world.supplier.post("S", world.supplier.sign(request))).code == "I99"
     response = await world.receiver.wait("I0")
-    assert (response.request_id, response.body.service_reference) == (request.request_id, "4.1.1")
+    assert (response.request_id, response.body.variant) == (request.request_id, "4.1.1")
     assert isinstance(gbcs.read(response.body.content.payload).body, gbcs.Unrecognised)
 
 
@@ -268,7 +269,7 @@ def world_body() -> duis.RequestBody:
     xml = (
         '<sr:Request xmlns:sr="http://www.dccinterface.co.uk/ServiceUserGateway" schemaVersion="5.4"><sr:Header>'
         f"<sr:RequestID>{ACCESS_CONTROL_BROKER}:{ACCESS_CONTROL_BROKER}:1</sr:RequestID>"
-        "<sr:CommandVariant>1</sr:CommandVariant><sr:ServiceReference>4.1.1</sr:ServiceReference>"
+        "<sr:CommandVariant>1</sr:CommandVariant><sr:ServiceReference>4.1</sr:ServiceReference>"
         "<sr:ServiceReferenceVariant>4.1.1</sr:ServiceReferenceVariant></sr:Header>"
         "<sr:Body><sr:ReadInstantaneousImportRegisters/></sr:Body></sr:Request>"
     )
