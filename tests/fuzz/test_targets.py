@@ -8,7 +8,7 @@ from tests.fuzz.targets import TARGETS
 
 pytestmark = pytest.mark.unit
 
-MUTATIONS = 1_000
+MUTATIONS = 3_000
 TOKENS = [
     b"\0",
     b"\xff" * 4,
