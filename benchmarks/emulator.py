@@ -29,7 +29,7 @@ from hanwave.firmware.header import Header, header_string
 from hanwave.firmware.image import OtaImage
 from hanwave.firmware.terms import FirmwareVersion, HardwareRange
 from hanwave.identifiers import EUI64, RequestID
-from infra.emulator.fleet import MODELS, write_fleet
+from infra.emulator.fleet import ALL_COLUMNS, MODELS, write_fleet
 from infra.emulator.pki import ACCESS_CONTROL_BROKER, SUPPLIER, Pki, make_pki
 
 VERSION = "02000000"
@@ -69,7 +69,7 @@ class Bench:
         self.pki = make_pki(folder / "pki")
         self.image = _image(self.pki)
         with (folder / "fleet.csv").open("w") as file:
-            write_fleet(file, size, "bench", 0)
+            write_fleet(file, size, "bench", 0, columns=ALL_COLUMNS)
         (folder / "cpl.csv").write_text(_cpl(self.image))
         lines = (folder / "fleet.csv").read_text().splitlines()[1:]
         fields = [line.split(",") for line in lines]

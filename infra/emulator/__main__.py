@@ -14,7 +14,8 @@ import typer
 
 from hanwave.errors import HanwaveError
 from infra.emulator.emulator import Emulator
-from infra.emulator.fleet import write_fleet
+from infra.emulator.fleet import ALL_COLUMNS, write_fleet
+from infra.emulator.intake import COLUMNS
 from infra.emulator.pki import make_pki
 from infra.emulator.settings import load
 
@@ -41,15 +42,17 @@ async def _serve() -> None:
 def fleet(
     size: Annotated[int, typer.Option(min=1, help="How many devices.")],
     seed: Annotated[str, typer.Option(help="The same seed gives the same fleet.")] = "hanwave",
-    out: Annotated[Path | None, typer.Option(help="The CSV file; else standard output.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The file that hanwave imports; else standard output.")] = None,
+    emulator: Annotated[Path | None, typer.Option(help="The emulator's: the same devices, two columns more.")] = None,
     second_share: Annotated[float, typer.Option(help="Homes with another gas supplier, 0 to 1.")] = 0.1,
 ) -> None:
-    """Invent a fleet, as the CSV that hanwave and the emulator both import."""
-    if out is None:
+    """Invent a fleet, as the CSV that hanwave imports and as the emulator's own."""
+    for path, columns in ((out, COLUMNS), (emulator, ALL_COLUMNS)):
+        if path is not None:
+            with path.open("w", newline="") as file:
+                write_fleet(file, size, seed, second_share, columns=columns)
+    if out is None and emulator is None:
         write_fleet(sys.stdout, size, seed, second_share)
-        return
-    with out.open("w", newline="") as file:
-        write_fleet(file, size, seed, second_share)
 
 
 @app.command()

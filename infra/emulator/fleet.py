@@ -1,11 +1,13 @@
 """Invented fleets: homes with a hub, meters and PPMIDs, from a seed; the same seed gives the same fleet.
 
-What comes out is the CSV that the product imports, with columns for the emulator at its end.
+What comes out is the CSV that the product imports; the emulator's own file has the same rows and two columns more, which
+the product would refuse.
 """
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from random import Random
 from typing import IO
 
@@ -13,6 +15,7 @@ from infra.emulator.intake import COLUMNS, OWN_COLUMNS
 from infra.emulator.pki import SECOND_SUPPLIER, SUPPLIER
 
 Row = dict[str, str]
+ALL_COLUMNS = (*COLUMNS, *OWN_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +111,11 @@ def _eui(kind: str, number: int) -> str:
     return bytes.fromhex(f"024857{_TYPE_CODE[kind]:02X}{number:08X}").hex("-").upper()
 
 
-def write_fleet(file: IO[str], size: int, seed: str, second_share: float = 0.1) -> None:
-    """Write a fleet of that many devices as CSV."""
-    writer = csv.DictWriter(file, (*COLUMNS, *OWN_COLUMNS), lineterminator="\n")
+def write_fleet(
+    file: IO[str], size: int, seed: str, second_share: float = 0.1, *, columns: Sequence[str] = COLUMNS
+) -> None:
+    """Write a fleet of that many devices as CSV: as the product imports it, or with ALL_COLUMNS for the emulator."""
+    writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    written = 0
-    for home in homes(seed, second_share):
-        rows = home[: size - written]
-        writer.writerows(rows)
-        written += len(rows)
-        if written >= size:
-            return
+    devices = (row for home in homes(seed, second_share) for row in home)
+    writer.writerows(islice(devices, size))

@@ -9,10 +9,11 @@ import pytest
 from typer.testing import CliRunner
 
 from hanwave.credentials import Role
+from hanwave.ledger.fleet_file import FleetFile, Refusal
 from infra.emulator import settings
 from infra.emulator.__main__ import app
 from infra.emulator.errors import EmulatorError
-from infra.emulator.fleet import write_fleet
+from infra.emulator.fleet import ALL_COLUMNS, write_fleet
 from infra.emulator.intake import COLUMNS, OWN_COLUMNS, read_fleet
 from infra.emulator.pki import SECOND_SUPPLIER, SUPPLIER, make_pki
 
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.unit
 
 def _fleet(size: int, seed: str = "seed") -> list[dict[str, str]]:
     file = io.StringIO()
-    write_fleet(file, size, seed)
+    write_fleet(file, size, seed, columns=ALL_COLUMNS)
     return list(csv.DictReader(io.StringIO(file.getvalue())))
 
 
@@ -51,7 +52,7 @@ def test_the_first_home_has_all_four_types_so_that_the_smallest_fleet_has_them()
 
 def test_the_emulator_reads_what_it_invents():
     file = io.StringIO()
-    write_fleet(file, 200, "seed")
+    write_fleet(file, 200, "seed", columns=ALL_COLUMNS)
     devices = list(read_fleet(file.getvalue().splitlines(), "fleet.csv", 1000.0))
     assert len(devices) == 200
     assert {device.responsible for device in devices} == {str(SUPPLIER), str(SECOND_SUPPLIER)}
@@ -79,12 +80,23 @@ def test_a_fleet_without_its_columns_is_refused():
         list(read_fleet(["a,b", "1,2"], "fleet.csv", 0.0))
 
 
+def test_the_product_imports_every_row_of_a_fleet():
+    file = io.StringIO()
+    write_fleet(file, 300, "seed")
+    read = list(FleetFile(io.BytesIO(file.getvalue().encode())))
+    assert len(read) == 300
+    assert [row for row in read if isinstance(row, Refusal)] == []
+
+
 def test_the_command_line_makes_a_fleet_and_a_pki(tmp_path):
     out = tmp_path / "fleet.csv"
     runner = CliRunner()
     assert runner.invoke(app, ["fleet", "--size", "5", "--seed", "seed", "--out", str(out)]).exit_code == 0
     printed = runner.invoke(app, ["fleet", "--size", "5", "--seed", "seed"])
     assert printed.output == out.read_text()
+    own = tmp_path / "own.csv"
+    assert runner.invoke(app, ["fleet", "--size", "5", "--seed", "seed", "--emulator", str(own)]).exit_code == 0
+    assert own.read_text().startswith(out.read_text().splitlines()[0] + ",gbcs_version,unplugged\n")
     assert runner.invoke(app, ["pki", str(tmp_path / "pki")]).exit_code == 0
     assert (tmp_path / "pki" / "supplier-xml.key").exists()
 
