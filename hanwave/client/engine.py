@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
-from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateStage
+from temporalio.client import Client, RPCTimeoutOrCancelledError, WorkflowUpdateFailedError, WorkflowUpdateStage
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode, TLSConfig
@@ -54,7 +54,7 @@ async def asking(client: Client, patience: float) -> AsyncIterator[None]:
         late = error.status in {RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED}
         why = f"did not answer within {patience:g} s" if late else f"refused: {error.message}"
         raise EngineError(f"Temporal at {address} {why}"[:_MOST]) from error
-    except TimeoutError as error:
+    except (TimeoutError, RPCTimeoutOrCancelledError) as error:
         raise EngineError(f"Temporal at {address} did not answer within {patience:g} s") from error
     except RuntimeError as error:
         # A lazy client that cannot connect says so with a bare RuntimeError, and pages of its layers' names.

@@ -53,14 +53,14 @@ class Link:
 _OPEN = text(
     "SELECT c.name, w.number FROM campaign c LEFT JOIN wave w ON w.campaign = c.name AND w.opened_at IS NOT NULL"
     " AND w.closed_at IS NULL WHERE c.closed_at IS NULL AND (:kind IN ('all', 'model')"
-    " OR (:kind = 'user' AND c.user_id = :value) OR (:kind = 'campaign' AND c.name = :value)"
-    " OR (:kind = 'wave' AND c.name || '/' || w.number = :value)) ORDER BY c.created_at DESC LIMIT 100"
+    " OR (:kind = 'user' AND c.user_id = :value) OR c.name = :campaign) ORDER BY c.created_at DESC LIMIT 100"
 )
 
 
 def _open(connection: Connection, scope: Scope, why: str) -> dict[str, tuple[str, list[str]]]:
     told: dict[str, tuple[str, list[str]]] = {}
-    for row in connection.execute(_OPEN, {"kind": scope.kind, "value": scope.value}):
+    campaign = {"campaign": scope.value, "wave": scope.value.rpartition("/")[0]}.get(scope.kind)
+    for row in connection.execute(_OPEN, {"kind": scope.kind, "value": scope.value, "campaign": campaign}):
         told[names.campaign_id(row.name)] = (names.WAVE_STOPPED, [why])
         if row.number is not None:
             told[names.wave_id(row.name, row.number)] = (names.NUDGE, [])

@@ -1,0 +1,375 @@
+"""hanwave.Client on a real Temporal and a real PostgreSQL: what it does, what it refuses, and what still works without Temporal."""
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+
+import pytest
+from temporalio.client import Client as Temporal
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.service import RPCError
+from temporalio.testing import WorkflowEnvironment
+
+import hanwave
+from hanwave import names
+from hanwave.client import (
+    Campaign,
+    EngineError,
+    LedgerLostError,
+    NameTakenError,
+    NoCampaignError,
+    NotRunningError,
+    RefusedError,
+)
+from hanwave.errors import HanwaveError
+from hanwave.ledger import overview
+from hanwave.ledger.database import LedgerError
+from hanwave.ledger.progress import TimeLeft, waits_for
+from hanwave.ledger.standing import Fact, record
+from hanwave.rollout.events import Event, Evidence, Kind, Leg
+from hanwave.settings import Settings
+from tests.support.dcc import good, quiet
+from tests.support.ledger import HASH, US, World, eui
+from tests.workflow.test_campaign import FAST, good_at, running
+from workers.recovery import open_campaigns, recover
+
+pytestmark = [pytest.mark.workflow, pytest.mark.asyncio(loop_scope="session")]
+_numbers = count(1)
+REQUEST = {"release": "r2", "author": "ann", "policy": FAST}
+NOBODY = "127.0.0.1:1"
+"""Where no Temporal listens."""
+
+
+@pytest.fixture
+def five(world: World) -> World:
+    world.release_document()
+    world.fleet(5)
+    return world
+
+
+@pytest.fixture
+def name() -> str:
+    return f"sdk-{next(_numbers)}"
+
+
+@pytest.fixture
+def connect(temporal: Temporal, ledger_dsn: str, tmp_path, monkeypatch):
+    """A client of the test's ledger and engine, or of an address where none is."""
+    monkeypatch.chdir(tmp_path)
+
+    def connect(address: str | None = None, patience: float = 10.0):
+        address = address or temporal.service_client.config.target_host
+        return hanwave.Client.connect(Settings(), address=address, dsn=ledger_dsn, user_id=US, patience=patience)
+
+    return connect
+
+
+def everything(world: World) -> dict[str, int]:
+    tables = ("campaign", "wave", "campaign_device", "left_out", "tally", "note", "stop", "outbox", "device_event")
+    return {table: world.count(table) for table in tables}
+
+
+async def until(campaign: Campaign, text: str, seconds: float = 30) -> None:
+    deadline, said = time.monotonic() + seconds, ""
+    while time.monotonic() < deadline:
+        said = (await campaign.status()).waits_for
+        if text in said:
+            return
+        await asyncio.sleep(0.2)
+    raise AssertionError(f"the campaign waits for {said!r}, not {text!r}")
+
+
+async def test_importing_hanwave_does_not_load_the_engines_client():
+    code = "import sys, hanwave; assert 'temporalio' not in sys.modules; hanwave.Client; assert 'temporalio' in sys.modules"
+    await asyncio.to_thread(subprocess.run, [sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError):
+        hanwave.nothing  # noqa: B018
+
+
+async def test_a_plan_says_who_and_why_not_and_changes_nothing(five, connect):
+    five.runs("00000002", [eui(4)])
+    before = everything(five)
+    async with connect(NOBODY) as client:
+        draft = await client.plan("spring", REQUEST)
+        again = await client.plan("spring", REQUEST)
+        other = await client.plan("autumn", REQUEST)
+    assert everything(five) == before
+    assert [wave.devices for wave in draft.waves] == [2, 2]
+    assert [(p.model, p.region, p.devices) for p in draft.waves[0].parts] == [("121D/1111", "South", 2)]
+    assert draft.waves[0].homes == 2
+    assert draft.left_out == {"already runs the version": 1}
+    assert draft.requests == {"11.1": 2, "11.3": 4, "11.2": 4}
+    assert draft.digest == again.digest != other.digest
+
+
+async def test_what_was_planned_is_what_is_started_and_starting_again_is_the_same_campaign(five, connect, name):
+    async with connect() as client:
+        draft = await client.plan(name, REQUEST)
+        campaign = await client.start(name, REQUEST)
+        assert (await campaign.status()).digest == draft.digest
+        before = everything(five)
+        assert (await client.start(name, REQUEST)).name == name
+        assert everything(five) == before
+        for other in ({"approvals": 1}, {"cohort": {"regions": ["South"]}}, {"policy": {}}, {"author": "bob"}):
+            with pytest.raises(NameTakenError):
+                await client.start(name, REQUEST | other)
+        assert everything(five) == before
+        assert [(c.name, c.devices, c.status) for c in await client.campaigns()] == [(name, 5, "planned")]
+
+
+async def test_a_campaign_is_watched_to_its_end_and_each_devices_story_is_whole(five, temporal, connect, name):
+    async with running(five, temporal), connect() as client:
+        campaign = await client.start(name, REQUEST)
+        seen = [view async for view in campaign.watch(0.2)]
+        assert (await campaign.wait()).over
+        outcomes = [each async for each in campaign.outcomes()]
+        story = await campaign.story(eui(0))
+        with pytest.raises(NotRunningError):
+            await campaign.resume(reason="why not", actor="ann")
+        with pytest.raises(RefusedError, match="is over"):
+            await campaign.pause(reason="late", actor="ann")
+    assert [view.over for view in seen] == [False] * (len(seen) - 1) + [True]
+    assert seen[-1].waits_for == ""
+    assert seen[-1].funnel == {"settled": 5}
+    assert {w.verdict for w in seen[-1].waves} == {"pass"}
+    assert Counter(each.outcome for each in outcomes) == {"settled": 5}
+    assert len({each.eui for each in outcomes}) == 5
+    [update] = story.updates
+    assert (update.state, update.next, update.release) == ("settled", "nothing", "r2")
+    kinds = [event.kind for event in update.events]
+    assert kinds[0] == "granted"
+    assert {"sent", "verified", "activated", "settled"} <= set(kinds)
+    assert {e.evidence for e in update.events} == {"ours", "dcc", "device"}
+    asked = {r.leg: r.request_id for r in update.requests}
+    assert {e.request_id for e in update.events if e.leg == "activate"} == {asked["activate"]}
+    assert not {"mpxn", "home"} & set(story.device or {})
+
+
+async def test_a_start_without_temporal_keeps_nothing(five, connect, name):
+    before = everything(five)
+    async with connect(NOBODY) as client:
+        with pytest.raises(EngineError, match="cannot be reached"):
+            await client.start(name, REQUEST)
+        with pytest.raises(NoCampaignError, match="the ledger has none"):
+            await client.campaign(name).status()
+    assert everything(five) == before
+
+
+async def test_halt_and_pause_hold_at_once_with_temporal_down_and_say_so(five, connect):
+    five.campaign([eui(0), eui(1)])
+    async with connect(NOBODY, patience=3) as client:
+        campaign = client.campaign("spring")
+        began = time.monotonic()
+        paused = await campaign.pause(reason="storm", actor="ann", leg="activate")
+        halted = await campaign.halt(reason="smoke", actor="ann")
+        everybody = await client.halt("all", reason="smoke", actor="ann")
+        assert time.monotonic() - began < 10
+    assert not (paused.engine_told)
+    assert not (halted.engine_told)
+    assert not (everybody.engine_told)
+    assert halted.quiet_at
+    assert halted.recorded_at <= halted.quiet_at
+    assert five.count("stop", "lifted_at IS NULL AND reason IN ('storm', 'smoke')") == 3
+    assert five.count("stop", "leg = 'activate' AND kind = 'pause'") == 1
+
+
+async def test_a_halt_holds_with_no_worker_and_the_verbs_that_widen_say_that_nobody_answers(five, connect, name):
+    async with connect(patience=1.5) as client:
+        campaign = await client.start(name, REQUEST)
+        halted = await campaign.halt(reason="smoke", actor="ann")
+        assert halted.engine_told
+        began = time.monotonic()
+        with pytest.raises(EngineError, match="not known whether resume was taken"):
+            await campaign.resume(reason="no smoke", actor="ann")
+        assert time.monotonic() - began < 10
+    assert five.count("stop", "lifted_at IS NULL") == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "sentence"),
+    [
+        ("wave", "spring/2", "its waves are 1 to 1"),
+        ("wave", "spring/0", "its waves are 1 to 1"),
+        ("wave", "spring", "campaign/number"),
+        ("wave", "autumn/1", "no campaign 'autumn'"),
+        ("campaign", "autumn", "the ledger has spring"),
+        ("model", "9999/9999", "no device of the fleet"),
+        ("model", "E470", "should be a model"),
+        ("user", "us", "is not an EUI-64"),
+        ("planet", "earth", "no scope 'planet'"),
+    ],
+)
+async def test_a_halt_of_what_is_not_there_is_refused_and_nothing_is_stopped(five, connect, kind, value, sentence):
+    five.campaign([eui(0)])
+    async with connect(NOBODY) as client:
+        with pytest.raises(HanwaveError, match=sentence):
+            await client.halt(kind, value, reason="smoke", actor="ann")
+    assert five.count("stop") == 0
+
+
+@pytest.mark.parametrize(("kind", "value"), [("all", ""), ("user", US), ("model", "121D/1111"), ("wave", "spring/1")])
+async def test_every_scope_can_be_halted(five, connect, kind, value):
+    five.campaign([eui(0)])
+    async with connect(NOBODY, patience=1) as client:
+        await client.halt(kind, value, reason="smoke", actor="ann")
+    assert five.count("stop", f"scope = '{kind}' AND value = '{value}'") == 1
+
+
+async def test_approvals_pauses_and_resumes_say_what_came_of_them(five, temporal, connect, name):
+    async with running(five, temporal, quiet), connect() as client:
+        campaign = await client.start(name, REQUEST | {"approvals": 1})
+        await until(campaign, "1 approval")
+        digest = (await campaign.status()).digest
+        for actor, said, sentence in (("ann", digest, "is the author"), ("bob", "0" * 64, "digest is")):
+            with pytest.raises(RefusedError, match=sentence):
+                await campaign.approve(digest=said, actor=actor)
+        with pytest.raises(RefusedError, match="nothing stops"):
+            await campaign.resume(reason="bored", actor="ann")
+        with pytest.raises(RefusedError, match="no gate"):
+            await campaign.go_on(reason="bored", actor="ann")
+        await campaign.pause(reason="storm", actor="ann", leg="distribute")
+        assert await campaign.approve(digest=digest, actor="bob") == 1
+        assert "storm" in (await campaign.status()).stops[0]
+        assert ["storm" in each for each in await campaign.resume(reason="calm", actor="ann")] == [True]
+        await until(campaign, "gate of wave 1")
+        assert "wave 1" in await campaign.go_on(reason="looked at them", actor="ann")
+        assert (await campaign.status()).waves[0].passed_by == "ann"
+        await campaign.halt(reason="enough", actor="ann")
+
+
+async def test_a_rollback_to_what_cannot_be_changes_nothing_and_a_right_one_takes_the_devices_back(
+    five, temporal, connect, name
+):
+    five.release_document("r1", "00000001", may_downgrade=True)
+    async with running(five, temporal, quiet) as dcc, connect() as client:
+        campaign = await client.start(name, REQUEST)
+        await until(campaign, "gate of wave 1")
+        before = everything(five)
+        with pytest.raises(RefusedError, match="no release 'r0'"):
+            await campaign.roll_back(reason="quiet", actor="ann", releases=["r1", "r0"])
+        with pytest.raises(RefusedError, match="name the releases"):
+            await campaign.roll_back(reason="quiet", actor="ann")
+        assert everything(five) == before
+        five.runs("00000002", five.exposed())
+        dcc.behaviour = good_at("00000001")
+        restored = await campaign.roll_back(reason="quiet", actor="ann", releases=["r1"])
+        assert restored.campaigns == [f"{name}-back-1"]
+        again = await campaign.roll_back(reason="quiet", actor="ann", releases=["r1"])
+        assert again.campaigns == restored.campaigns
+        await until(campaign, f"the rollback: {name}-back-1")
+        assert (await asyncio.wait_for(client.campaign(f"{name}-back-1").wait(), 40)).over
+        assert (await asyncio.wait_for(campaign.wait(), 40)).status == "withdrawn"
+
+
+@pytest.mark.parametrize("actor", ["ann", " "])
+@pytest.mark.parametrize("verb", ["pause", "resume", "go_on", "roll_back"])
+async def test_no_verb_goes_without_a_reason_and_an_actor(five, connect, verb, actor):
+    five.campaign([eui(0)])
+    async with connect(NOBODY) as client:
+        reason = " " if actor.strip() else "because"
+        with pytest.raises(RefusedError, match="needs a"):
+            await getattr(client.campaign("spring"), verb)(reason=reason, actor=actor)
+    assert five.count("stop") == five.count("note") == 0
+
+
+async def test_a_ledger_that_is_gone_or_of_another_schema_is_one_sentence(connect, database_app):
+    for dsn, kind, sentence in (
+        ("postgresql://nobody@127.0.0.1:1/x", LedgerLostError, "the ledger refused or was lost"),
+        (database_app, LedgerError, "schema is not there yet"),
+        ("sqlite://", LedgerError, "should begin with postgresql://"),
+    ):
+        with pytest.raises(kind, match=sentence):
+            async with hanwave.Client.connect(Settings(), dsn=dsn, user_id=US):
+                pass
+
+
+def heard(world: World, kind: Kind, leg: Leg, **more: str) -> None:
+    """Every device says so of its open request in that leg."""
+    now = datetime.now(UTC)
+    with world.engine.begin() as connection:
+        rows = connection.exec_driver_sql(f"SELECT update_id FROM outbox_device WHERE leg = '{leg}'").scalars()
+        facts = [Fact(u, Event(kind, now, leg, 1, 1, Evidence.DEVICE, **more)) for u in rows]
+        record(connection, facts, now)
+
+
+async def end_all(temporal: Temporal, name: str) -> None:
+    """Terminate everything of a campaign, as somebody may in the Web UI."""
+    ids = [names.campaign_id(name), names.wave_id(name, 1), *(names.device_id(name, eui(n)) for n in range(5))]
+    for workflow_id in ids:
+        try:
+            await temporal.get_workflow_handle(workflow_id).terminate()
+        except RPCError as error:
+            assert "not found" in str(error)  # noqa: PT017 - the second wave's devices never began
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["everything terminated", "the engine's database lost"])
+async def test_a_campaign_is_recovered_from_the_ledger_alone_and_repeats_nothing(five, temporal, connect, name, lost):
+    def silent(device: str, leg: Leg):
+        return [] if leg is Leg.DISTRIBUTE else good(device, leg)
+
+    async with running(five, temporal, silent), connect() as client:
+        await client.start(name, REQUEST)
+        for _ in range(200):
+            if five.count("campaign_device", "started AND state = 'requested'") == 2:
+                break
+            await asyncio.sleep(0.1)
+        await end_all(temporal, name)
+    environment = (
+        await WorkflowEnvironment.start_local(
+            dev_server_existing_path=str(Path(sys.executable).parent / "temporal"),
+            data_converter=pydantic_data_converter,
+            dev_server_log_level="error",
+        )
+        if lost
+        else None
+    )
+    temporal = environment.client if environment else temporal
+    try:
+        async with running(five, temporal, good) as dcc, connect(temporal.service_client.config.target_host) as client:
+            done = await recover(temporal, five.engine, name)
+            assert (done.over, done.waves, done.devices) == (False, [1], 2)
+            assert await recover(temporal, five.engine, name) == done
+            heard(five, Kind.VERIFIED, Leg.DISTRIBUTE, detail=HASH)
+            assert (await asyncio.wait_for(client.campaign(name).wait(), 50)).funnel == {"settled": 5}
+        assert (await recover(temporal, five.engine, name)).over
+        assert Counter(post[1] for post in dcc.posts)["activate"] == 5
+        assert five.count("outbox_device", "leg = 'distribute'") == 5
+    finally:
+        if environment:
+            await environment.shutdown()
+    with five.engine.connect() as connection:
+        assert open_campaigns(connection) == []
+    with pytest.raises(LedgerError, match="there is no campaign"):
+        await recover(temporal, five.engine, "autumn")
+
+
+async def test_the_time_left_is_said_only_once_enough_devices_have_ended(five, connect):
+    ids = five.campaign([eui(n) for n in range(5)])
+    async with connect(NOBODY) as client:
+        campaign = client.campaign("spring")
+        with five.engine.begin() as connection:
+            connection.exec_driver_sql("UPDATE wave SET opened_at = now()")
+        assert (await campaign.status()).time_left is None
+        ended = datetime.now(UTC) - timedelta(seconds=60)
+        with five.engine.begin() as connection:
+            closing = [Fact(i, Event(Kind.CLOSED, ended, detail="left", reason="sold")) for i in ids[:3]]
+            record(connection, closing, ended)
+        left = (await campaign.status()).time_left
+        assert isinstance(left, TimeLeft)
+        assert (left.open, left.ended) == (2, 3)
+        assert 39 <= left.left.total_seconds() <= 60
+        assert [each.outcome async for each in campaign.outcomes()] == ["left"] * 3
+
+
+async def test_what_a_campaign_waits_for_follows_from_its_view():
+    wave = overview.WaveView(1, 5, opened=True, verdict="pass", reason="", passed_by=None)
+    view = overview.View("spring", "r2", "d", "running", "ann", 0, [], 1.0, [], None, [wave])
+    assert waits_for(view) == "its end"
+    assert waits_for(overview.View("spring", "r2", "d", "withdrawn", "ann", 0, [], 1.0, [], None, [wave])) == (
+        "its devices in flight"
+    )
