@@ -20,7 +20,6 @@ MAX_IMAGE = 10_240_000
 """The largest FirmwareImage, octets (DUIS XSD 5.4 UpdateFirmware)."""
 
 _SPACE = " \t\r\n"
-_NO_SPACE = str.maketrans("", "", _SPACE)
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+", re.ASCII)
 _EUI = re.compile(r"(?:[0-9A-Fa-f]{2}-){7}[0-9A-Fa-f]{2}", re.ASCII)
@@ -84,10 +83,10 @@ def integer(least: int, most: int, *, private: bool = False) -> Kind:
 
 
 def _parse_base64(raw: str) -> bytes:
-    packed = raw.translate(_NO_SPACE).encode("ascii")
+    packed = raw.encode("ascii").translate(None, _SPACE.encode())
     octets = base64.b64decode(packed, validate=True)
-    # b64decode takes padding bits that are not zero, and so two texts for one value.
-    if base64.b64encode(octets) != packed:
+    # b64decode takes padding bits that are not zero, and so two texts for one value; they stand in the last four.
+    if len(packed) % 4 or base64.b64encode(octets[-(len(octets) % 3 or 3) :]) != packed[-4:]:
         raise ValueError
     return octets
 

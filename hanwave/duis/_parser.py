@@ -29,7 +29,9 @@ MAX_DEPTH = 32
 # What stands between is text, which costs its own size; so memory is bounded by the bytes and this.
 _MAX_MARKUP = 20_000
 
-# libxml2 looks through a list of them for each name: thousands make it slow. DCC declares four.
+# libxml2 compares each attribute of an element with the others, and looks through all namespaces for each name:
+# thousands make it slow. DCC's messages have some dozens, and declare four namespaces.
+_MAX_ATTRIBUTES = 2_000
 _MAX_NAMESPACES = 100
 
 _LIBXML_MAX_TEXT = 10_000_000
@@ -86,6 +88,8 @@ def _check_markup(data: bytes) -> None:
     if data.find(b"\0") >= 0:
         raise MalformedMessage("the message holds a NUL octet; it should be XML in UTF-8")
     elements, attributes = data.count(b"<"), data.count(b"=")
+    if attributes > _MAX_ATTRIBUTES:
+        raise MalformedMessage(f"the message has {attributes} marks of attributes, more than {_MAX_ATTRIBUTES}")
     if elements + attributes > _MAX_MARKUP:
         raise MalformedMessage(
             f"the message has {elements + attributes} marks of elements and attributes, more than {_MAX_MARKUP}"
