@@ -18,7 +18,7 @@ check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q -n 2 -m "unit or attack"
+	$(BIN)/pytest -q -n 2 -m "unit or attack" --cov --cov-report=term:skip-covered
 
 # The whole, under twenty minutes on two cores.
 test: check
