@@ -12,12 +12,11 @@ from hanwave import names, settings
 from hanwave.client import campaign as campaigns
 from hanwave.client import engine
 from hanwave.client.campaign import Campaign, Halted
-from hanwave.client.errors import NameTakenError
+from hanwave.client.errors import EngineError, NameTakenError
 from hanwave.client.link import Link, now
 from hanwave.identifiers import EUI64
 from hanwave.ledger import database, planning, progress, scopes, story
 from hanwave.ledger.draft import Draft, draft
-from hanwave.ledger.planning import Planned
 from hanwave.ledger.progress import Listed
 from hanwave.ledger.story import Story
 from hanwave.rollout.request import CampaignRequest, check_name, parse_request
@@ -77,11 +76,18 @@ class Client:
         """
         check_name(name)
         wanted = parse_request(request)
-        # Before the plan is kept: a campaign that cannot start should not take the name.
-        await engine.is_up(self._link.temporal, self._link.patience)
-        await self._link.ask(lambda connection: _freeze(connection, name, wanted, self._sender(wanted)))
+        # A campaign that cannot start should not take the name; but what is wrong with the request is said first.
+        down = await self._engine_is_down()
+        await self._link.ask(lambda connection: _freeze(connection, name, wanted, self._sender(wanted), down))
         await self._run(name)
         return self.campaign(name)
+
+    async def _engine_is_down(self) -> EngineError | None:
+        try:
+            await engine.is_up(self._link.temporal, self._link.patience)
+        except EngineError as error:
+            return error
+        return None
 
     async def _run(self, name: str) -> None:
         """Start its workflow, which goes on from the ledger. One that ended is not begun again: that is `recover`'s."""
@@ -121,7 +127,11 @@ class Client:
         return await self._link.ask(lambda connection: story.story(connection, eui, campaign))
 
 
-def _freeze(connection: Connection, name: str, request: CampaignRequest, user_id: str) -> Planned:
+def _freeze(
+    connection: Connection, name: str, request: CampaignRequest, user_id: str, down: EngineError | None
+) -> None:
     if planning.kept(connection, name) and not planning.is_same(connection, name, request):
         raise NameTakenError(planning.taken(name))
-    return planning.freeze(connection, name, request, user_id, now())
+    planning.freeze(connection, name, request, user_id, now())
+    if down:
+        raise down

@@ -36,7 +36,7 @@ def _concerns(entry: CplEntry, release: Release) -> bool:
 def _check(entry: CplEntry, release: Release) -> None:
     facts = (
         ("device type", entry.device_type, release.device_type),
-        ("hash", _hex(entry.hash), _hex(release.manufacturer_image_hash)),
+        ("hash", entry.hash, release.manufacturer_image_hash),
         ("status", entry.status, CplStatus.ACTIVE),
     )
     for field, held, should in facts:
@@ -44,9 +44,13 @@ def _check(entry: CplEntry, release: Release) -> None:
             # An entry that comes from the ledger stands on no line.
             where = f"line {entry.line} of the CPL" if entry.line else "the CPL's entry"
             raise ReleaseError(
-                f"release {release.name}: the {field} of {where} ({entry}) holds {held}, it should hold {should}"
+                f"release {release.name}: the {field} of {where} ({entry}) holds {_said(held)}, it should hold"
+                f" {_said(should)}"
             )
 
 
-def _hex(octets: bytes | None) -> str:
-    return "nothing" if octets is None else octets.hex().upper()
+def _said(fact: object) -> str:
+    # A hash's beginning tells it from another, and two whole ones are more than a sentence holds.
+    if isinstance(fact, bytes):
+        return f"{fact[:8].hex().upper()}..."
+    return "nothing" if fact is None else str(fact)

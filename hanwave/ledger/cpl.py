@@ -56,7 +56,8 @@ def import_cpl(connection: Connection, entries: Iterable[CplEntry], actor: str, 
         releases=_not_borne_out(connection),
     )
     counts = {"added": done.added, "changed": done.changed, "unchanged": done.unchanged, "absent": done.absent}
-    notes.add(connection, notes.Said(actor, "import_cpl", "cpl", document=counts), now)
+    if listed:
+        notes.add(connection, notes.Said(actor, "import_cpl", "cpl", document=counts), now)
     return done
 
 

@@ -108,7 +108,8 @@ def import_fleet(connection: Connection, file: BinaryIO, refusals_file: Path, ac
             seconds=round(time.monotonic() - began, 3),
         )
     counts = {name: getattr(done, name) for name in ("rows", "added", "changed", "unchanged", "repeated", "refused")}
-    notes.add(connection, notes.Said(actor, "import_fleet", "fleet", document=counts), now)
+    if done.rows > done.refused:
+        notes.add(connection, notes.Said(actor, "import_fleet", "fleet", document=counts), now)
     return done
 
 

@@ -101,7 +101,7 @@ def test_lines_without_any_text_are_no_rows():
         (b"\xff\n", "header is not UTF-8"),
         (",".join(ROW).replace("hub,", "").encode(), "header has no column hub$"),
         (b"eui,device_type", "has no column manufacturer, model, hardware_version"),
-        (",".join((*ROW, "colour")).encode(), "has the column 'colour', the known ones are eui"),
+        (",".join((*ROW, "colour")).encode(), "has the column 'colour': `hanwave fleet columns`"),
         (",".join((*ROW, "home")).encode(), "has the column 'home' twice"),
         (",".join(ROW.values()).encode(), r"has the column '\(no name\)'"),
     ],
