@@ -20,7 +20,8 @@ from hanwave.settings import Dcc
 
 POST_SECONDS = POST_BOUND.total_seconds() * 0.75
 """A POST and its reply, all told."""
-CONNECT_SECONDS = 10.0
+CONNECT_SECONDS = 3.0
+"""Each of what comes before the first byte: a free connection, TCP, TLS. All of it fits into stops.BEGIN_BOUND."""
 _T = TypeVar("_T")
 _IDLE_SECONDS = 4.0  # less than servers keep an idle connection: a POST on one that just closed is an unknown outcome
 
@@ -62,7 +63,7 @@ class StraightRoute:
         self._post_seconds = post_seconds
         self._client = httpx.AsyncClient(
             verify=_tls(dcc),
-            timeout=httpx.Timeout(post_seconds, connect=CONNECT_SECONDS),
+            timeout=httpx.Timeout(post_seconds, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS),
             limits=httpx.Limits(max_connections=64, keepalive_expiry=_IDLE_SECONDS),
             follow_redirects=False,
             trust_env=False,

@@ -21,7 +21,6 @@ from hanwave.identifiers import EUI64, RequestID
 from hanwave.keys import Credentials
 from hanwave.ledger import campaigns, outbox, releases, routing, stops
 from hanwave.rollout.events import Leg
-from hanwave.rollout.policy import ActivationMode
 
 _log = logging.getLogger(__name__)
 
@@ -78,16 +77,11 @@ def body_of(connection: Connection, request: outbox.Request, at: datetime | None
     raise ReplyError(f"request {request.id} is of service {request.service_reference}, which hanwave does not send")
 
 
-def execution_time(connection: Connection, request: outbox.Request, now: datetime) -> datetime | None:
-    """When an 11.3 is to act: duis.CANCEL to withdraw, the date that was granted or the policy's lead, None for at once."""
+def execution_time(request: outbox.Request) -> datetime | None:
+    """When an 11.3 is to act: duis.CANCEL to withdraw, the date that was granted, None for at once."""
     if request.leg is Leg.WITHDRAW:
         return duis.CANCEL
-    if "at" in request.parameters:
-        return datetime.fromisoformat(request.parameters["at"])
-    policy = campaigns.frame(connection, request.campaign).policy
-    if request.leg is Leg.ACTIVATE and policy.activation is ActivationMode.FUTURE_DATED:
-        return (now + policy.lead).replace(microsecond=0)
-    return None
+    return datetime.fromisoformat(request.parameters["at"]) if "at" in request.parameters else None
 
 
 def precommand_of(request_id: RequestID, body: duis.ActivateFirmware) -> bytes:
@@ -175,12 +169,14 @@ class Sender:
         """What is over; what was granted too long ago; what was sent often enough."""
         if request.state in _ENDED:
             return Delivery(request.state)
-        if self.clock() - request.granted_at <= LIFE and request.sends < outbox.TRIES:
+        at = execution_time(request)
+        is_past = at is not None and at <= self.clock()
+        if self.clock() - request.granted_at <= LIFE and request.sends < outbox.TRIES and not is_past:
             return None
         if request.sends:
             outbox.no_answer(connection, request.id, self.clock())
             return Delivery("ambiguous", "it was sent and not answered: its silence is left to the deadline")
-        reason = f"its permit is older than {LIFE}"
+        reason = "its date has passed" if is_past else f"its permit is older than {LIFE}"
         outbox.never_sent(connection, request.id, self.clock(), reason)
         return Delivery("abandoned", reason)
 
@@ -190,7 +186,7 @@ class Sender:
             with self.ledger.begin() as connection:
                 if stop := self._stop(connection, request):
                     return Delivery("granted", stop)
-                body = body_of(connection, request, execution_time(connection, request, self.clock()))
+                body = body_of(connection, request, execution_time(request))
             if isinstance(body, duis.ActivateFirmware):
                 command = self._command(request, body)
                 if isinstance(command, Delivery):
@@ -225,6 +221,8 @@ class Sender:
         octets = self._signed(request, body)
         with self.ledger.begin() as connection:
             first = outbox.begin_transform(connection, request.id, self.clock())
+            if isinstance(first, str):
+                return Delivery(outbox.get(connection, request.id).state, first)
         reply = read_reply(self.route.transform(octets), request_id, self.credentials.trust, self.clock())
         if reply.answer.accepted:
             payload = checked_precommand(reply, expected)

@@ -1,26 +1,71 @@
-"""The gateway worker: `python -m workers.gateway`. It alone holds the signing keys, and alone speaks to the DCC."""
+"""The gateway worker: `python -m workers.gateway`. It alone holds the signing keys, and alone speaks to the DCC.
+
+What a halt can still recall it withdraws by itself, from the ledger alone: that begins before Temporal is asked for, and
+goes on while Temporal is down.
+"""
 
 import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+
+from temporalio.client import Client
 
 from activities.dcc import StraightRoute
 from activities.requests import Sender
+from activities.withdraw import Withdrawals
+from hanwave import settings
 from hanwave.keys import load_credentials
 from hanwave.ledger import database
 from hanwave.settings import Settings, needed
 from workers.process import run
 from workers.wiring import connect, gateway_worker
 
+_AGAIN_SECONDS = 2.0
+_LOG = logging.getLogger("hanwave.gateway")
+
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Work until told to stop."""
-    ledger = database.engine(needed(settings.postgres, "postgres").dsn.get_secret_value())
+    ledger = database.engine(needed(settings.postgres, "postgres").dsn.get_secret_value(), pool=16)
     credentials = load_credentials(needed(settings.signing, "signing"), needed(settings.trust, "trust"))
+    acb = needed(settings.acb_id, "acb_id")
     with StraightRoute(needed(settings.dcc, "dcc")) as route:
         sender = Sender(ledger, route, credentials, lambda: datetime.now(UTC))
-        client = await connect(settings.temporal)
-        async with gateway_worker(client, ledger, sender, needed(settings.acb_id, "acb_id")):
-            await stop.wait()
+        async with withdrawing(Withdrawals(ledger, sender, lambda: datetime.now(UTC))):
+            client = await _connect(settings.temporal, stop)
+            if client is None:
+                return
+            async with gateway_worker(client, ledger, sender, acb):
+                await stop.wait()
+
+
+@asynccontextmanager
+async def withdrawing(withdrawals: Withdrawals) -> AsyncIterator[None]:
+    """Withdraw, in a thread of its own, for as long as the block lasts."""
+    end = threading.Event()
+    thread = asyncio.create_task(asyncio.to_thread(withdrawals.run, end))
+    try:
+        yield
+    finally:
+        end.set()
+        await thread
+
+
+async def _connect(temporal: settings.Temporal, stop: asyncio.Event) -> Client | None:
+    """A client of the engine, once there is one; None where we are told to stop before."""
+    while not stop.is_set():
+        try:
+            return await connect(temporal)
+        except RuntimeError as error:
+            _LOG.warning("Temporal at %s cannot be reached, withdrawals go on without: %s", temporal.address, error)
+        try:
+            await asyncio.wait_for(stop.wait(), _AGAIN_SECONDS)
+        except TimeoutError:
+            continue
+    return None
 
 
 if __name__ == "__main__":

@@ -31,7 +31,10 @@ class BeyondRecall:
 
 @dataclass(frozen=True, slots=True)
 class Halted:
-    """A halt: when it was recorded (no forward POST begins from then on), when it was quiet, what is beyond recall."""
+    """A halt: when it was recorded (no forward POST begins from then on), when it was quiet, what is beyond recall.
+
+    A future-dated activation that is listed is being cancelled: the gateway began when the stop was recorded.
+    """
 
     stop_id: int
     recorded_at: datetime
@@ -45,22 +48,40 @@ def halt(ledger: Engine, scope: Scope, reason: str, actor: str, *, patience: flo
         now = datetime.now(UTC)
         stop_id = stops.stop(connection, scope, "halt", reason or "no reason given", actor, now)
         note(connection, actor, "halt", f"{scope.kind} {scope.value}".strip(), reason, {"stop": stop_id})
-    recorded = datetime.now(UTC)
-    quiet = _wait_for_quiet(ledger, patience)
+        marked = stops.sending(connection, now)
+    # What activates while we wait is known as activated afterwards: it stands on this list all the same.
     with ledger.connect() as connection:
-        return Halted(stop_id, recorded, quiet, beyond_recall(connection, scope))
+        before = beyond_recall(connection, scope)
+    recorded = _wait(ledger, marked, stops.BEGIN_BOUND.total_seconds()) or datetime.now(UTC)
+    _give_back(ledger, scope, f"halted by {actor}")
+    quiet = _wait(ledger, {m for m in marked if not m.transform}, patience)
+    with ledger.connect() as connection:
+        listed = {(b.campaign, b.eui): b for b in (*before, *beyond_recall(connection, scope))}
+    return Halted(stop_id, recorded, quiet, [listed[key] for key in sorted(listed)])
 
 
-def _wait_for_quiet(ledger: Engine, patience: float) -> datetime | None:
+def _wait(ledger: Engine, marked: set[stops.Marked], patience: float) -> datetime | None:
+    """Wait until none of those is under way any more; when that was, or None where it was not within patience seconds.
+
+    Requests that were marked since are of other campaigns, which go on.
+    """
     deadline = time.monotonic() + patience
-    while True:
-        now = datetime.now(UTC)
+    while marked:
         with ledger.connect() as connection:
-            if stops.sending(connection, now) == 0:
-                return now
-        if time.monotonic() > deadline:
+            marked &= stops.sending(connection, datetime.now(UTC))
+        if marked and time.monotonic() > deadline:
             return None
-        time.sleep(0.05)
+        time.sleep(0.02 if marked else 0)
+    return datetime.now(UTC)
+
+
+def _give_back(ledger: Engine, scope: Scope, reason: str) -> None:
+    """What was permitted and never left shall not leave when the stop is lifted: it is asked for anew then."""
+    with ledger.connect() as connection:
+        unsent = outbox.unsent(connection, scope)
+    for outbox_id in unsent:
+        with ledger.begin() as connection:
+            outbox.never_sent(connection, outbox_id, datetime.now(UTC), reason)
 
 
 _BEYOND = text(
@@ -68,6 +89,7 @@ _BEYOND = text(
     SELECT u.campaign, u.eui, CASE
         WHEN q.held THEN 'its request is in quarantine and may be released'
         WHEN u.state = 'scheduled' THEN 'it holds a future-dated activation that is not yet cancelled'
+        WHEN u.state = 'closed' THEN 'its request was accepted, and its update was closed without a last word of it'
         WHEN u.device_type = 'PPMID' THEN 'its 11.4 may be accepted: it activates by itself'
         ELSE 'its activation was sent and has no outcome'
     END AS why
@@ -77,9 +99,14 @@ _BEYOND = text(
             SELECT 1 FROM device_event r WHERE r.update_id = u.id AND r.kind IN ('released', 'deleted')
             AND (r.leg, r.hop, r.attempt) = (e.leg, e.hop, e.attempt))) AS held) q
     WHERE (q.held OR u.state IN ('activating', 'scheduled', 'unknown')
-           OR (u.device_type = 'PPMID' AND u.state IN ('requested', 'delivered', 'delivery_failed')))
-    AND EXISTS (SELECT 1 FROM outbox_device o JOIN outbox b ON b.id = o.outbox_id
-                WHERE o.update_id = u.id AND b.sends > 0 AND b.permit_class = 'forward')
+           OR (u.state = 'closed' AND u.outcome IN ('unknown', 'left'))
+           OR (u.device_type = 'PPMID' AND (u.state IN ('requested', 'delivered', 'delivery_failed')
+               OR (u.state = 'closed' AND u.outcome IN ('not_delivered', 'superseded')))))
+    AND (q.held OR EXISTS (SELECT 1 FROM outbox_device o JOIN outbox b ON b.id = o.outbox_id
+        WHERE o.update_id = u.id AND b.sends > 0 AND (o.leg = 'activate' OR (o.leg = 'distribute' AND u.device_type = 'PPMID'))))
+    -- A later update that ended well has taken the place of this one's image.
+    AND NOT (u.state = 'closed' AND EXISTS (SELECT 1 FROM campaign_device n
+        WHERE n.eui = u.eui AND n.id > u.id AND n.state IN ('confirmed', 'settled')))
     AND (:kind = 'all' OR (:kind = 'user' AND c.user_id = :value) OR (:kind = 'campaign' AND u.campaign = :value)
          OR (:kind = 'wave' AND u.campaign || '/' || u.wave = :value)
          OR (:kind = 'model' AND d.manufacturer || '/' || d.model = :value))

@@ -112,9 +112,13 @@ def make_ready(connection: Connection, outbox_id: int, body: bytes) -> None:
         )
 
 
-def begin_transform(connection: Connection, outbox_id: int, now: datetime) -> bool:
-    """Note that the Transform Service is asked for this request's pre-command; True where it is for the first time."""
+def begin_transform(connection: Connection, outbox_id: int, now: datetime) -> bool | str:
+    """Give leave to ask the Transform Service for this request's pre-command; True for the first time, or why not."""
     row = _lock(connection, outbox_id)
+    if row.state != "granted":
+        return f"the request is {row.state}"
+    if stop := _stopped(connection, row):
+        return stop
     connection.execute(text("UPDATE outbox SET sending_at = :now WHERE id = :id"), {"id": outbox_id, "now": now})
     return row.sending_at is None
 
@@ -124,10 +128,8 @@ def begin(connection: Connection, outbox_id: int, now: datetime) -> Sending | st
     row = _lock(connection, outbox_id)
     if row.state not in ("ready", "sending", "ambiguous"):
         return f"the request is {row.state}"
-    if row.permit_class == "forward":
-        stops.share(connection)
-        if stop := stops.blocking(connection, row.user_id, row.campaign, row.wave, Leg(row.leg)):
-            return str(stop)
+    if stop := _stopped(connection, row):
+        return stop
     if row.sends and _superseded(connection, outbox_id):
         return "a later attempt of the same step was permitted"
     connection.execute(
@@ -136,6 +138,24 @@ def begin(connection: Connection, outbox_id: int, now: datetime) -> Sending | st
     )
     body = connection.execute(text("SELECT request FROM outbox_body WHERE outbox_id = :id"), {"id": outbox_id})
     return Sending(body.scalar_one(), now + SEND_WITHIN)
+
+
+def _stopped(connection: Connection, row: Row[Any]) -> str | None:
+    """What forbids a POST of a forward request; until this transaction ends, no halt is recorded."""
+    if row.permit_class != "forward":
+        return None
+    stops.share(connection)
+    leg = Leg(row.leg)
+    if stop := stops.blocking(connection, row.user_id, row.campaign, row.wave, leg):
+        return str(stop)
+    if models := stops.stopped_models(connection, leg):
+        statement = text(
+            "SELECT 1 FROM outbox_device o JOIN device d ON d.eui = o.eui"
+            " WHERE o.outbox_id = :id AND d.manufacturer || '/' || d.model = ANY(:models) LIMIT 1"
+        )
+        if connection.execute(statement, {"id": row.id, "models": sorted(models)}).first():
+            return "the model of a device of it is stopped"
+    return None
 
 
 def _superseded(connection: Connection, outbox_id: int) -> bool:
@@ -240,6 +260,25 @@ def never_sent(connection: Connection, outbox_id: int, now: datetime, reason: st
         for update_id, _, hop, attempt in _members(connection, outbox_id)
     ]
     return record(connection, facts, now)
+
+
+_UNSENT = text(
+    """
+    SELECT o.id FROM outbox o WHERE o.state IN ('granted', 'ready') AND o.sends = 0 AND o.permit_class = 'forward'
+    AND (CAST(:leg AS text) IS NULL OR o.leg = :leg)
+    AND (:kind = 'all' OR (:kind = 'user' AND o.user_id = :value) OR (:kind = 'campaign' AND o.campaign = :value)
+         OR (:kind = 'wave' AND o.campaign || '/' || o.wave = :value)
+         OR (:kind = 'model' AND EXISTS (SELECT 1 FROM outbox_device m JOIN device d ON d.eui = m.eui
+             WHERE m.outbox_id = o.id AND d.manufacturer || '/' || d.model = :value)))
+    ORDER BY o.id
+    """
+)
+
+
+def unsent(connection: Connection, scope: stops.Scope) -> list[int]:
+    """Forward requests of a scope that were granted and of which no POST ever began."""
+    values = {"kind": scope.kind, "value": scope.value, "leg": scope.leg}
+    return list(connection.execute(_UNSENT, values).scalars())
 
 
 def _close(connection: Connection, outbox_id: int, state: str, answer: Answer | None, now: datetime) -> None:

@@ -1,6 +1,7 @@
 """The permit: every request that can change a device passes it, and nothing else lets one into the outbox.
 
-One transaction asks everything, under locks taken in one order (stop rows shared, the wave, the devices by id), and
+It has three classes. Forward is what this is about; withdraw (the cancel of a future-dated 11.3) and observe (11.2, 8.2) go on
+when forward is stopped, and ask for neither stop rows nor the warden. One transaction asks everything, under locks taken in one order (stop rows shared, the wave, the devices by id), and
 either writes outbox row, steps, leases and events together, or writes nothing and says why. Its list is exactly what it
 granted. A step (update, hop, leg, attempt) is granted once, whatever the engine does.
 """
@@ -14,12 +15,13 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from hanwave.identifiers import EUI64
-from hanwave.ledger import beats, campaigns, stops
+from hanwave.ledger import beats, campaigns, stops, withdrawal
 from hanwave.ledger.counters import next_request_id
 from hanwave.ledger.standing import Fact, Folded, lock, record, standings
 from hanwave.rollout.decide import Step
 from hanwave.rollout.device import EXPOSED, State
 from hanwave.rollout.events import Event, Kind, Leg
+from hanwave.rollout.policy import ActivationMode
 
 HOME_LEASE = timedelta(days=7)
 """A home's turn ends with its update; this bounds it where an update is forgotten."""
@@ -53,17 +55,17 @@ class Permit:
 def ask(connection: Connection, request: Ask, now: datetime) -> Permit:
     """Grant what may be granted of a request, at that time (aware UTC)."""
     frame = campaigns.frame(connection, request.campaign)
-    forward = request.leg is not Leg.READ
+    forward = _CLASSES.get(request.leg, "forward") == "forward"
     if forward:
         stops.share(connection)
         stop = stops.blocking(connection, frame.user_id, request.campaign, request.wave, request.leg)
         if why := stop or beats.silent(connection, beats.WARDEN, now):
             return Permit(None, None, (), dict.fromkeys(request.update_ids, str(why)))
-        _lock_wave(connection, request)
+        _take_turns(connection, request, frame)
     lock(connection, request.update_ids)
     candidates = {f.update_id: f for f in standings(connection, request.update_ids, now)}
     refused: dict[int, str] = {}
-    for check in _FORWARD if forward else _OBSERVE:
+    for check in _CHECKS.get(request.leg, _FORWARD):
         found = check(connection, request, list(candidates.values()), now)
         refused |= found
         candidates = {key: f for key, f in candidates.items() if key not in found}
@@ -84,10 +86,22 @@ def _give_back(connection: Connection, refused: dict[int, str]) -> None:
     connection.execute(statement, {"ids": list(refused)})
 
 
-def _lock_wave(connection: Connection, request: Ask) -> None:
-    # The exposure of a wave is counted and then added to: two permits of one wave take turns.
-    key = f"permit/{request.campaign}/{request.wave}"
-    connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:key))"), {"key": key})
+def _take_turns(connection: Connection, request: Ask, frame: campaigns.Frame) -> None:
+    # What is counted and then added to: the exposure of a wave, and the future-dated activations of all campaigns.
+    keys = [f"permit/{request.campaign}/{request.wave}"]
+    if _is_dated(request, frame):
+        keys.append("permit/dated")
+    for key in keys:
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:key))"), {"key": key})
+
+
+def _is_dated(request: Ask, frame: campaigns.Frame) -> bool:
+    return request.leg is Leg.ACTIVATE and frame.policy.activation is ActivationMode.FUTURE_DATED
+
+
+def _date(frame: campaigns.Frame, now: datetime) -> datetime:
+    """When a future-dated activation that is granted now is to act."""
+    return (now + frame.policy.lead).replace(microsecond=0)
 
 
 _Refusals = dict[int, str]
@@ -149,6 +163,22 @@ def _under_cap(connection: Connection, request: Ask, devices: list[Folded], _: d
         d.update_id: f"the wave's exposure cap of {frame.policy.exposure_cap} is reached"
         for d in devices[max(0, room) :]
     }
+
+
+def _can_be_withdrawn(connection: Connection, request: Ask, devices: list[Folded], now: datetime) -> _Refusals:
+    """Future-dated activations outstanding, of all campaigns, stay within what can be cancelled before the earliest."""
+    frame = campaigns.frame(connection, request.campaign)
+    if not _is_dated(request, frame):
+        return {}
+    room = withdrawal.room(connection, frame.policy, _date(frame, now), now)
+    reason = "no more future-dated activations may be outstanding than can be cancelled before the earliest falls due"
+    return {d.update_id: reason for d in devices[max(0, room) :]}
+
+
+def _is_to_be_withdrawn(connection: Connection, _: Ask, devices: list[Folded], now: datetime) -> _Refusals:
+    """A stop withdraws it, it has not fallen due, and no cancel is under way: the counter of this one is above its own."""
+    found = {each.update_id for each in withdrawal.due(connection, now, len(devices), [d.update_id for d in devices])}
+    return {d.update_id: "it has nothing to withdraw now" for d in devices if d.update_id not in found}
 
 
 def exposed(connection: Connection, campaign: str, wave: int) -> int:
@@ -222,8 +252,15 @@ def _home_free(connection: Connection, request: Ask, devices: list[Folded], now:
     return dict.fromkeys(refused, "its home has another update under way")
 
 
-_FORWARD: tuple[_Check, ...] = (_step_is_due, _none_waits, _still_eligible, _under_cap, _lease_free, _home_free)
-_OBSERVE: tuple[_Check, ...] = (_step_is_due, _none_waits)
+_FORWARD: tuple[_Check, ...] = (
+    *(_step_is_due, _none_waits, _still_eligible, _under_cap, _can_be_withdrawn),
+    *(_lease_free, _home_free),
+)
+_CHECKS: dict[Leg, tuple[_Check, ...]] = {
+    Leg.READ: (_step_is_due, _none_waits),
+    Leg.WITHDRAW: (_is_to_be_withdrawn, _none_waits),
+}
+_CLASSES = {Leg.READ: "observe", Leg.WITHDRAW: "withdraw"}
 
 
 def _write(connection: Connection, request: Ask, devices: list[Folded], now: datetime) -> tuple[int, str]:
@@ -261,13 +298,19 @@ def _insert_outbox(
     values = {
         "request_id": request_id,
         "reference": request.service_reference,
-        "class": "observe" if request.leg is Leg.READ else "forward",
+        "class": _CLASSES.get(request.leg, "forward"),
         "leg": request.leg,
         "user_id": user_id,
         "campaign": request.campaign,
         "wave": request.wave,
         "update_id": update_id,
-        "parameters": json.dumps(request.parameters),
+        "parameters": json.dumps(_parameters(connection, request, now)),
         "now": now,
     }
     return int(connection.execute(statement, values).scalar_one())
+
+
+def _parameters(connection: Connection, request: Ask, now: datetime) -> dict[str, Any]:
+    # The date is fixed with the grant: the bound on what is outstanding counts on it.
+    frame = campaigns.frame(connection, request.campaign)
+    return request.parameters | ({"at": _date(frame, now).isoformat()} if _is_dated(request, frame) else {})

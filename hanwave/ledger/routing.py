@@ -74,6 +74,8 @@ class _Try(NamedTuple):
     leg: Leg
     attempt: int
     granted_at: datetime
+    at: datetime | None = None
+    """When a future-dated activation falls due."""
 
 
 class _Late(NamedTuple):
@@ -184,9 +186,13 @@ def _event(finding: Finding, member: _Member, tries: Mapping[int, list[_Try]]) -
     """What an answer to that member's request means: of the request's leg and attempt."""
     leg, attempt, kind = member.leg, member.attempt, finding.kind
     if leg is Leg.WITHDRAW and kind is Kind.SCHEDULED:
+        held = tries.get(member.update_id, [])
+        withdrawn = _attempt(held, Leg.ACTIVATE, member.granted_at)
+        if any(t.at and t.at <= finding.at for t in held if (t.leg, t.attempt) == (Leg.ACTIVATE, withdrawn)):
+            # Its date had come before the cancel was answered: whether it acted is not known by this.
+            return _as_event(finding, Kind.HEARD, leg, member.hop, attempt)
         # "Command accepted" to the cancelling date: what was held until now is dropped (domain 1.3).
-        kind, leg = Kind.WITHDRAWN, Leg.ACTIVATE
-        attempt = _attempt(tries.get(member.update_id, []), leg, member.granted_at)
+        kind, leg, attempt = Kind.WITHDRAWN, Leg.ACTIVATE, withdrawn
     return _as_event(finding, kind, leg, member.hop, attempt)
 
 
@@ -265,14 +271,15 @@ def _tries(connection: Connection, update_ids: set[int]) -> dict[int, list[_Try]
     """Every step that was granted in the present hop of those updates."""
     rows = connection.execute(
         text(
-            "SELECT m.update_id, m.leg, m.attempt, o.granted_at FROM outbox_device m JOIN outbox o ON o.id = m.outbox_id"
+            "SELECT m.update_id, m.leg, m.attempt, o.granted_at, CAST(o.parameters ->> 'at' AS timestamptz) AS at"
+            " FROM outbox_device m JOIN outbox o ON o.id = m.outbox_id"
             " JOIN campaign_device u ON u.id = m.update_id AND u.hop = m.hop WHERE m.update_id = ANY(:ids)"
         ),
         {"ids": sorted(update_ids)},
     )
     tries: dict[int, list[_Try]] = {}
     for row in rows:
-        tries.setdefault(row.update_id, []).append(_Try(Leg(row.leg), row.attempt, row.granted_at))
+        tries.setdefault(row.update_id, []).append(_Try(Leg(row.leg), row.attempt, row.granted_at, row.at))
     return tries
 
 

@@ -1,8 +1,9 @@
 """Stops: halts, pauses and breakers. Anyone may stop; what is stopped is a row, and lifting it is written into the row.
 
-Guarantee: once `stop` has committed, no forward POST begins. A sender holds the share lock while it reads the stop rows
-and marks its request as sending; a halt takes the exclusive lock, so every sender either was marked before (and is
-waited for: *quiet*) or sees the stop.
+Guarantee: once `stop` has committed, no forward request is marked as sending. A sender holds the share lock while it reads
+the stop rows and marks its request; a halt takes the exclusive lock, so every sender either was marked before or sees the
+stop. Those that were marked before have begun, or never will, after BEGIN_BOUND (*recorded*), and have ended after
+POST_BOUND (*quiet*); mostly both come as soon as their answers do.
 """
 
 from dataclasses import dataclass
@@ -17,6 +18,10 @@ from hanwave.rollout.events import Leg
 _LOCK = 0x68616E77  # "hanw": the advisory lock of the stop rows
 POST_BOUND = timedelta(seconds=60)
 """No POST lasts longer: the gateway's client gives up before. A request sending for longer has no sender any more."""
+
+BEGIN_BOUND = timedelta(seconds=12)
+"""A POST whose request was marked has begun by then, or never will: two seconds to ask for a connection (SEND_WITHIN of
+the outbox), and three each until there is one that is free, until it is up, and until it is secure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +153,23 @@ def _row(row: Row[tuple[Any, ...]]) -> StopRow:
     return StopRow(row.id, row.kind, Scope(row.scope, row.value, leg), row.reason, row.actor, row.at)
 
 
-def sending(connection: Connection, now: datetime) -> int:
-    """Forward requests whose POST may be under way; 0 is *quiet*."""
-    return int(
-        connection.execute(
-            text(
-                "SELECT count(*) FROM outbox WHERE state = 'sending' AND permit_class = 'forward' AND sending_at > :since"
-            ),
-            {"since": now - POST_BOUND},
-        ).scalar_one()
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """A forward request whose POST may be under way: since when, and of which service."""
+
+    outbox_id: int
+    at: datetime
+    transform: bool
+    """It asks for a pre-command: that changes no device, so it is not waited for beyond its beginning."""
+
+
+def sending(connection: Connection, now: datetime) -> set[Marked]:
+    """The forward requests whose POST may be under way; none is *quiet*."""
+    rows = connection.execute(
+        text(
+            "SELECT id, sending_at, state = 'granted' AS transform FROM outbox WHERE permit_class = 'forward' AND ("
+            " (state = 'sending' AND sending_at > :since) OR (state = 'granted' AND sending_at > :beginning))"
+        ),
+        {"since": now - POST_BOUND, "beginning": now - BEGIN_BOUND},
     )
+    return {Marked(*row) for row in rows}

@@ -146,6 +146,9 @@ class Policy(_Strict):
     activation: ActivationMode = ActivationMode.IMMEDIATE
     lead: Duration = timedelta(hours=12)
     """How far ahead an activation is dated, where it is future-dated."""
+    cancels: float = Field(default=5.0, strict=True, gt=0)
+    """Future-dated activations that we count on cancelling a second, a halt being pressed: no more are outstanding than
+    this many for each second until the earliest falls due. `benchmarks/halt.py` measures what an installation can do."""
     sweep: Duration = timedelta(seconds=30)
     """How often a wave looks for what fell due; *not now* is asked again after twice this long."""
     soak: Duration = timedelta(days=2)
@@ -163,6 +166,8 @@ class Policy(_Strict):
             raise ValueError("a policy has at least one wave")
         if missing := set(DeviceType) - set(self.deadlines):
             raise ValueError(f"deadlines are missing for {', '.join(sorted(missing))}")
+        if self.activation is ActivationMode.FUTURE_DATED and self.cancels * self.lead.total_seconds() < 1:
+            raise ValueError("cancels times lead is less than one activation, so none could be withdrawn in time")
         named = Counter(device for wave in self.waves for device in wave.devices)
         if twice := sorted(device for device, times in named.items() if times > 1):
             raise ValueError(f"waves name {twice[0]} {named[twice[0]]} times, a device is in one wave")

@@ -221,7 +221,7 @@ def test_a_halt_waits_for_the_sender_that_was_first(world):
         assert halted.is_alive()
     halted.join(10)
     with world.engine.connect() as connection:
-        assert stops.sending(connection, world.now) == 1
+        assert [m.outbox_id for m in stops.sending(connection, world.now)] == [granted.outbox_id]
 
 
 def test_a_reply_to_a_repeated_post_never_rejects_a_device(world):
