@@ -2,22 +2,26 @@
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.console import Console
 from rich.live import Live
 
-from hanwave.cli import campaign_view, request_option
+from hanwave.cli import request_option
 from hanwave.cli.ledger_option import Actor, Database, actor_or_user
 from hanwave.cli.output import AsJson, emit
 from hanwave.cli.request_option import read_request
-from hanwave.client import Campaign, Client, Halted
 from hanwave.errors import HanwaveError
-from hanwave.ledger.progress import Progress
+
+# The ledger's and the engine's libraries take a second, which the help of these commands need not wait for.
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from hanwave.client import Campaign, Client, Halted
+    from hanwave.ledger.progress import Progress
 
 app = typer.Typer(no_args_is_help=True, help="Plan, start, watch and steer campaigns.")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The campaign.")]
@@ -26,8 +30,9 @@ Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; it is kept, and 
 _T = TypeVar("_T")
 
 
-def run(database: str | None, act: Callable[[Client], Awaitable[_T]]) -> _T:
+def run(database: str | None, act: "Callable[[Client], Awaitable[_T]]") -> _T:
     """Do something with a client."""
+    from hanwave.client import Client  # noqa: PLC0415
 
     async def inside() -> _T:
         async with Client.connect(dsn=database) as client:
@@ -55,8 +60,10 @@ def plan(
     """Show what a campaign would do, to whom, and why not to others. Nothing is changed."""
     options = {"release": release, "regions": region, "models": model, "firmware_versions": from_, "devices": device}
     request = read_request(file, options | {"fallbacks": fallback, "approvals": approvals}, policy, actor)
+    from hanwave.cli.campaign_view import draft_facts  # noqa: PLC0415
+
     draft = run(database, lambda client: client.plan(name, request))
-    emit(campaign_view.draft_facts(draft, as_json=as_json), as_json=as_json)
+    emit(draft_facts(draft, as_json=as_json), as_json=as_json)
 
 
 @app.command(epilog="Example: hanwave campaign start spring-e470 --release acme-e470-0200 --region South --approvals 1")
@@ -79,7 +86,7 @@ def start(
     options = {"release": release, "regions": region, "models": model, "firmware_versions": from_, "devices": device}
     request = read_request(file, options | {"fallbacks": fallback, "approvals": approvals}, policy, actor)
 
-    async def begin(client: Client) -> Progress:
+    async def begin(client: "Client") -> "Progress":
         return await (await client.start(name, request)).status()
 
     _show(run(database, begin), as_json=as_json)
@@ -98,11 +105,13 @@ def status(name: Name, database: Database = None, as_json: AsJson = False) -> No
     _show(run(database, lambda client: client.campaign(name).status()), as_json=as_json)
 
 
-def _show(progress: Progress, *, as_json: bool) -> None:
+def _show(progress: "Progress", *, as_json: bool) -> None:
     if as_json:
         emit(asdict(progress), as_json=True)
     else:
-        Console(width=None if sys.stdout.isatty() else 200).print(campaign_view.page(progress))
+        from hanwave.cli.campaign_view import page  # noqa: PLC0415
+
+        Console(width=None if sys.stdout.isatty() else 200).print(page(progress))
 
 
 @app.command()
@@ -113,8 +122,9 @@ def watch(
     as_json: AsJson = False,
 ) -> None:
     """Watch a campaign until it is over: a live view, or a line whenever something changes where nobody sees a screen."""
+    from hanwave.cli.campaign_view import page  # noqa: PLC0415
 
-    async def follow(client: Client) -> None:
+    async def follow(client: "Client") -> None:
         console = Console()
         if as_json or not console.is_terminal:
             async for progress in client.campaign(name).watch(every):
@@ -122,7 +132,7 @@ def watch(
             return
         with Live(console=console, auto_refresh=False) as live:
             async for progress in client.campaign(name).watch(every):
-                live.update(campaign_view.page(progress), refresh=True)
+                live.update(page(progress), refresh=True)
 
     try:
         run(database, follow)
@@ -130,15 +140,17 @@ def watch(
         raise typer.Exit(0) from None
 
 
-def _tell(progress: Progress, *, as_json: bool) -> None:
+def _tell(progress: "Progress", *, as_json: bool) -> None:
     if as_json:
         emit(asdict(progress), as_json=True)
     else:
-        sys.stdout.write(f"{datetime.now().astimezone():%H:%M:%S} {campaign_view.line(progress)}\n")
+        from hanwave.cli.campaign_view import line  # noqa: PLC0415
+
+        sys.stdout.write(f"{datetime.now().astimezone():%H:%M:%S} {line(progress)}\n")
     sys.stdout.flush()
 
 
-def _verb(database: str | None, name: str, act: Callable[[Campaign], Awaitable[_T]]) -> _T:
+def _verb(database: str | None, name: str, act: "Callable[[Campaign], Awaitable[_T]]") -> _T:
     return run(database, lambda client: act(client.campaign(name)))
 
 
@@ -233,7 +245,7 @@ def halt(
     emit(_halt_facts(halted, " ".join(scopes[0]).strip(), as_json=as_json), as_json=as_json)
 
 
-def _halt_facts(halted: Halted, scope: str, *, as_json: bool) -> dict[str, object]:
+def _halt_facts(halted: "Halted", scope: str, *, as_json: bool) -> dict[str, object]:
     facts: dict[str, object] = {"halted": scope, **asdict(halted)}
     if as_json:
         return facts

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -11,8 +11,9 @@ from rich.text import Text
 
 from hanwave.cli.ledger_option import Database, open_ledger
 from hanwave.cli.output import AsJson, emit
-from hanwave.ledger.database import connect
-from hanwave.ledger.story import Story, StoryUpdate, story
+
+if TYPE_CHECKING:
+    from hanwave.ledger.story import Story, StoryUpdate
 
 _EVIDENCE = {
     "ours": "hanwave did it",
@@ -31,6 +32,9 @@ def device(
     as_json: AsJson = False,
 ) -> None:
     """Tell one device's whole story: what was done to it and learnt of it, when, by whose word, and what comes next."""
+    from hanwave.ledger.database import connect  # noqa: PLC0415
+    from hanwave.ledger.story import story  # noqa: PLC0415
+
     with open_ledger(database) as ledger, connect(ledger) as connection:
         found = story(connection, eui, campaign)
     if as_json:
@@ -39,7 +43,7 @@ def device(
         _print(found)
 
 
-def _print(found: Story) -> None:
+def _print(found: "Story") -> None:
     emit({"device": found.eui, **_fleet(found)}, as_json=False)
     # Nobody pipes a table to have its times broken at 80 columns.
     console = Console(width=None if Console().is_terminal else 240)
@@ -52,7 +56,7 @@ def _print(found: Story) -> None:
         console.print("No campaign has this device.")
 
 
-def _fleet(found: Story) -> dict[str, Any]:
+def _fleet(found: "Story") -> dict[str, Any]:
     facts = found.device or {"fleet": "it is not in the fleet"}
     return {
         **{name: value for name, value in facts.items() if value is not None},
@@ -62,7 +66,7 @@ def _fleet(found: Story) -> dict[str, Any]:
     }
 
 
-def _headline(update: StoryUpdate) -> str:
+def _headline(update: "StoryUpdate") -> str:
     where = f"{update.campaign}, wave {update.wave}, to {update.version} ({update.release})"
     stands = f"{update.outcome or update.state}{f': {update.reason}' if update.reason else ''}"
     if update.next == "nothing":
@@ -71,7 +75,7 @@ def _headline(update: StoryUpdate) -> str:
     return f"{where}: {stands}; next: {update.next}{when}"
 
 
-def _events(update: StoryUpdate) -> Table:
+def _events(update: "StoryUpdate") -> Table:
     table = _table("when", "learnt", "what", "leg", "attempt", "by whose word", "version", "detail", "request")
     for e in update.events:
         detail = "; ".join(each for each in (e.detail, e.reason) if each)
@@ -81,7 +85,7 @@ def _events(update: StoryUpdate) -> Table:
     return table
 
 
-def _requests(update: StoryUpdate) -> Table:
+def _requests(update: "StoryUpdate") -> Table:
     table = _table("request", "service", "leg", "attempt", "devices", "state", "sends", "permitted", "answered", "code")
     for r in update.requests:
         counts = (str(r.attempt), str(r.devices), r.state, str(r.sends))

@@ -1,18 +1,18 @@
 """What every command that uses the ledger shares: which database, who asks, and when."""
 
 import getpass
-from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
 
-from hanwave import settings
 from hanwave.errors import HanwaveError
-from hanwave.ledger import database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Engine
 
 Database = Annotated[
     str | None,
@@ -22,8 +22,14 @@ Actor = Annotated[str | None, typer.Option(metavar="NAME", help="Who does it (de
 
 
 @contextmanager
-def open_ledger(dsn: str | None) -> Iterator[Engine]:
+def open_ledger(dsn: str | None) -> "Iterator[Engine]":
     """The ledger of that DSN, or of the settings; HanwaveError where it cannot be reached or has another schema."""
+    # Here and not above: these take half a second that a command's help need not wait.
+    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
+
+    from hanwave import settings  # noqa: PLC0415
+    from hanwave.ledger import database  # noqa: PLC0415
+
     dsn = dsn or settings.needed(settings.load().postgres, "postgres").dsn.get_secret_value()
     ledger = database.engine(dsn, pool=2)
     try:

@@ -22,7 +22,10 @@ Commands = dict[str, tuple[str, str]]
 
 COMMANDS: Commands = {
     "campaign": ("hanwave.cli.campaign:app", "Plan, start, watch and steer campaigns."),
-    "device": ("hanwave.cli.device:device", "Tell one device's whole story: what was done to it and learnt of it, when, by whose word."),
+    "device": (
+        "hanwave.cli.device:device",
+        "Tell one device's whole story: what was done to it and learnt of it, when, by whose word.",
+    ),
     "release": ("hanwave.cli.release:app", "Import, sign, list and show releases."),
     # release.py adds `import` to the CPL's commands, which without it need no ledger.
     "cpl": ("hanwave.cli.release:cpl_commands.app", "Check a Central Products List (CPL) file."),

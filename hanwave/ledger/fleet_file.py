@@ -174,7 +174,9 @@ class FleetFile:
         # A strange name may be a first row of data: only names that look like one are repeated.
         shown = [name if re.fullmatch(r"[A-Za-z_ ]{1,40}", name) else "(no name)" for name in self.columns]
         if unknown := [name for name, held in zip(shown, self.columns, strict=True) if held not in COLUMNS]:
-            raise LedgerError(f"the fleet file's header has the column {unknown[0]!r}: `hanwave fleet columns` lists those it may have")
+            raise LedgerError(
+                f"the fleet file's header has the column {unknown[0]!r}: `hanwave fleet columns` lists those it may have"
+            )
         if twice := [name for name in self.columns if self.columns.count(name) > 1]:
             raise LedgerError(f"the fleet file's header has the column {twice[0]!r} twice")
         if missing := [name for name, column in COLUMNS.items() if column.required and name not in self.columns]:

@@ -49,6 +49,8 @@ def draw(connection: Connection, name: str, request: CampaignRequest, user_id: s
 def freeze(connection: Connection, name: str, request: CampaignRequest, user_id: str, now: datetime) -> Planned:
     """Plan a campaign and keep it. The same request under the same name again gives the plan that is kept."""
     check_name(name)
+    # Of two that ask at once the second waits, and finds what the first kept.
+    connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('campaign/' || :name))"), {"name": name})
     if found := kept(connection, name):
         if not is_same(connection, name, request):
             raise LedgerError(taken(name))

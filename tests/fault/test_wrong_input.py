@@ -104,7 +104,9 @@ CASES = {
     "a release without an image": Case(
         "release import bare.json", "without an image", {"bare.json": release_to_dict(release())}
     ),
-    "an image of something else": Case("release import release.json --image image_other.ota", "Image's length", before=CPL),
+    "an image of something else": Case(
+        "release import release.json --image image_other.ota", "Image's length", before=CPL
+    ),
     "an image that is not there": Case("release import release.json --image nowhere.ota", "nowhere.ota cannot be read"),
     "an expired certificate": Case(
         "release sign unsigned --key expired.key --cert expired.pem", "not at 20", before=IMPORTED

@@ -16,6 +16,7 @@ from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
 import hanwave
+from hanwave import client as client_module
 from hanwave import names
 from hanwave.client import (
     Campaign,
@@ -120,6 +121,24 @@ async def test_what_was_planned_is_what_is_started_and_starting_again_is_the_sam
                 await client.start(name, REQUEST | other)
         assert everything(five) == before
         assert [(c.name, c.devices, c.status) for c in await client.campaigns()] == [(name, 5, "planned")]
+
+
+async def test_of_starts_at_the_same_moment_one_plan_is_kept(five, connect, name):
+    async with connect() as client:
+        started = await asyncio.gather(*(client.start(name, REQUEST) for _ in range(3)))
+        others = (client.start(f"{name}-x", REQUEST | {"author": who}) for who in ("ann", "bob"))
+        ended = await asyncio.gather(*others, return_exceptions=True)
+    assert {each.name for each in started} == {name}
+    assert sorted(isinstance(each, HanwaveError) for each in ended) == [False, True]
+    assert five.count("campaign") == 2
+    assert five.count("campaign_device", f"campaign = '{name}'") == 5
+
+
+async def test_every_export_is_documented():
+    guide = (Path(__file__).parents[2] / "docs" / "sdk.md").read_text()
+    assert [name for name in client_module.__all__ if f"`{name}" not in guide and f".{name}" not in guide] == []
+    verbs = [verb for verb in dir(Campaign) if not verb.startswith("_")]
+    assert [verb for verb in verbs if f"campaign.{verb}" not in guide] == []
 
 
 async def test_a_campaign_is_watched_to_its_end_and_each_devices_story_is_whole(five, temporal, connect, name):
