@@ -6,6 +6,7 @@ from sqlalchemy import Engine
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from activities.beat import Beating
 from activities.campaign import CampaignActivities
 from activities.gateway import Deliver, GatewayActivities
 from activities.wave import WaveActivities
@@ -34,6 +35,7 @@ def campaign_worker(client: Client, ledger: Engine, user_id: str) -> Worker:
             *(campaign.approve_plan, campaign.let_go_on, campaign.plan_rollback),
             *(campaign.halt_campaign, campaign.pause_campaign, campaign.resume_campaign),
         ],
+        interceptors=[Beating()],
         activity_executor=ThreadPoolExecutor(_THREADS),
         max_concurrent_activities=_THREADS,
     )
@@ -46,6 +48,7 @@ def gateway_worker(client: Client, ledger: Engine, deliver: Deliver, acb: EUI64)
         client,
         task_queue=names.GATEWAY_QUEUE,
         activities=[gateway.distribute, gateway.read_versions, gateway.advance],
+        interceptors=[Beating()],
         activity_executor=ThreadPoolExecutor(_THREADS),
         max_concurrent_activities=_THREADS,
     )

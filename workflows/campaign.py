@@ -13,6 +13,7 @@ from temporalio.common import RetryPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ActivityError, ApplicationError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
+    from activities.beat import BEAT
     from activities.campaign import Act, CampaignActivities, FreezeAsk, Stopped
     from hanwave import names
     from hanwave.ledger.overview import View, WaveView
@@ -78,7 +79,11 @@ class FirmwareCampaign:
         """Run an activity; what the ledger refuses for good fails with the ledger's own sentence."""
         try:
             return await workflow.execute_activity_method(
-                activity, argument, start_to_close_timeout=_SHORT, retry_policy=_PATIENT
+                activity,
+                argument,
+                start_to_close_timeout=_SHORT,
+                heartbeat_timeout=BEAT,
+                retry_policy=_PATIENT,
             )
         except ActivityError as error:
             raise ApplicationError(str(error.cause or error), type="Refused", non_retryable=True) from error

@@ -15,6 +15,7 @@ from temporalio.exceptions import ApplicationError
 with workflow.unsafe.imports_passed_through():
     from pydantic import TypeAdapter
 
+    from activities.beat import BEAT
     from activities.gateway import GatewayActivities
     from activities.wave import DeviceStart
     from hanwave import names
@@ -47,6 +48,7 @@ class DeviceUpdate:
                 start,
                 task_queue=names.GATEWAY_QUEUE,
                 start_to_close_timeout=timedelta(minutes=3),
+                heartbeat_timeout=BEAT,
                 retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=5)),
                 summary=heard.state if heard else "asks the ledger what is due",
             )

@@ -15,6 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from pydantic import TypeAdapter
     from pydantic.dataclasses import dataclass
 
+    from activities.beat import BEAT
     from activities.gateway import GatewayActivities
     from activities.wave import Devices, SweepAsk, WaveActivities, WaveRef
     from hanwave import names
@@ -28,7 +29,6 @@ _SWEEPS = 200
 _PATIENT = RetryPolicy(maximum_interval=timedelta(seconds=30))
 _SHORT = timedelta(minutes=2)
 _LONG = timedelta(minutes=30)
-_BEAT = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class RolloutWave:
         start = _read(raw)
         ref = WaveRef(start.campaign, start.wave)
         await workflow.execute_activity_method(
-            WaveActivities.open_wave, ref, start_to_close_timeout=_SHORT, retry_policy=_PATIENT
+            WaveActivities.open_wave, ref, start_to_close_timeout=_SHORT, heartbeat_timeout=BEAT, retry_policy=_PATIENT
         )
         done, sweeps = False, 0
         while not done and sweeps < _SWEEPS:
@@ -67,7 +67,7 @@ class RolloutWave:
         if not done:
             workflow.continue_as_new(start)
         judgement = await workflow.execute_activity_method(
-            WaveActivities.close_wave, ref, start_to_close_timeout=_SHORT, retry_policy=_PATIENT
+            WaveActivities.close_wave, ref, start_to_close_timeout=_SHORT, heartbeat_timeout=BEAT, retry_policy=_PATIENT
         )
         await self._tell_campaign(start, "")
         return judgement
@@ -78,7 +78,12 @@ class RolloutWave:
         since, self._swept = self._swept, workflow.now()
         ask = SweepAsk(start.campaign, start.wave, max(0.1, (self._swept - since).total_seconds()))
         sweep = await workflow.execute_activity_method(
-            WaveActivities.sweep_wave, ask, start_to_close_timeout=_SHORT, retry_policy=_PATIENT, summary="sweep"
+            WaveActivities.sweep_wave,
+            ask,
+            start_to_close_timeout=_SHORT,
+            heartbeat_timeout=BEAT,
+            retry_policy=_PATIENT,
+            summary="sweep",
         )
         workflow.set_current_details(_details(start, sweep))
         await self._report(start, sweep)
@@ -113,7 +118,7 @@ class RolloutWave:
                     activity,
                     Devices(ref.campaign, euis),
                     start_to_close_timeout=_LONG,
-                    heartbeat_timeout=_BEAT,
+                    heartbeat_timeout=BEAT,
                     retry_policy=_PATIENT,
                     summary=f"{len(euis)} devices",
                 )
@@ -123,7 +128,7 @@ class RolloutWave:
                 sweep.read,
                 task_queue=names.GATEWAY_QUEUE,
                 start_to_close_timeout=_LONG,
-                heartbeat_timeout=_BEAT,
+                heartbeat_timeout=BEAT,
                 retry_policy=_PATIENT,
                 summary=f"reads {len(sweep.read)} versions",
             )
@@ -137,6 +142,7 @@ class RolloutWave:
             ref,
             task_queue=names.GATEWAY_QUEUE,
             start_to_close_timeout=timedelta(minutes=10),
+            heartbeat_timeout=BEAT,
             retry_policy=_PATIENT,
             summary=f"{sweep.distribute} devices wait for their image",
         )

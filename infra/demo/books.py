@@ -20,18 +20,32 @@ def disagreements(connection: Connection, admin: str) -> list[str]:
 
 _DEVICES = text(
     """
-    SELECT DISTINCT ON (u.eui) u.eui, u.version,
-        u.state IN ('unknown', 'activating', 'scheduled', 'quarantined')
-        OR coalesce(u.outcome, '') IN ('quiet', 'unknown') AS is_unknown
-    FROM campaign_device u WHERE u.version IS NOT NULL ORDER BY u.eui, u.id DESC
+    SELECT DISTINCT ON (u.eui) u.eui, u.version, u.state IN ('unknown', 'activating', 'scheduled', 'quarantined')
+        OR coalesce(u.outcome, '') IN ('quiet', 'unknown') AS is_unknown,
+        CASE WHEN v.at > greatest(s.requested, s.activated) THEN v.image
+             WHEN u.state = 'settled' AND s.images = 1 AND s.activated > coalesce(v.at, s.requested) THEN '' END AS held
+    FROM campaign_device u
+    CROSS JOIN LATERAL (
+        SELECT max(at) FILTER (WHERE kind = 'sent' AND leg = 'distribute') AS requested,
+            count(DISTINCT attempt) FILTER (WHERE kind = 'sent' AND leg = 'distribute') AS images,
+            max(at) FILTER (WHERE leg = 'activate') AS activated
+        FROM device_event WHERE update_id = u.id) s
+    LEFT JOIN LATERAL (
+        SELECT at, upper(detail) AS image FROM device_event WHERE update_id = u.id AND kind = 'verified'
+        ORDER BY at DESC LIMIT 1) v ON true
+    WHERE s.requested IS NOT NULL OR u.version IS NOT NULL ORDER BY u.eui, u.id DESC
     """
 )
 
 
 def _devices(connection: Connection) -> Iterator[dict[str, Any]]:
-    """One claim a device: its latest update's. A device that is quiet is one of which the ledger knows nothing more."""
+    """One claim a device: its latest update's. A device that is quiet is one of which the ledger knows nothing more.
+
+    It holds the image that it verified last, until another is sent or it is told to activate. A settled device holds
+    none, if it was sent one alone: a second may have come after it had ended.
+    """
     for row in connection.execute(_DEVICES):
-        yield {"eui": row.eui, "version": row.version, "held": None, "is_unknown": row.is_unknown}
+        yield {"eui": row.eui, "version": row.version, "held": row.held, "is_unknown": row.is_unknown}
 
 
 def _requests(connection: Connection) -> Iterator[dict[str, Any]]:

@@ -115,8 +115,8 @@ def compare(books: Iterable[Mapping[str, Any]], ledger: Iterable[Mapping[str, An
     """Where the ledger claims what the books deny, a sentence each; an empty list is what a test wants.
 
     books: the lines above, parsed. ledger: one mapping a device, `{"eui", "version", "held", "is_unknown"}`, where
-    version is what the ledger holds that the device runs and held the hash that it holds to be pending (None: the
-    ledger makes no claim); with is_unknown the ledger says that it does not know, and nothing is held against it.
+    version is what the ledger holds that the device runs and held the hash that it holds to be pending, "" for none
+    (None: the ledger makes no claim); with is_unknown the ledger says that it does not know, and nothing is held against it.
     Mappings `{"request_id", "command_variant", "digest"}` are requests that the ledger sent (SHA-256 of the bytes).
     """
     devices, requests, found = {}, {}, []
@@ -150,7 +150,7 @@ def _denied_device(row: Mapping[str, Any], devices: Mapping[str, Mapping[str, An
     return [
         f"{eui}: the ledger says {what} {row[what]}, the books say {line[what]}"
         for what in ("version", "held")
-        if row[what] is not None and row[what] != line[what]
+        if row[what] is not None and row[what] != (line[what] or "")
     ]
 
 
