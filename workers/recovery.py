@@ -37,6 +37,7 @@ async def recover(client: Client, ledger: Engine, campaign: str) -> Recovered:
     found = await asyncio.to_thread(_read, ledger, campaign)
     if found.over:
         return Recovered(campaign, over=True, waves=[], devices=0)
+    await asyncio.to_thread(_take_turns_back, ledger, campaign)
     # Devices first: a wave that finds one asleep wakes it, and has nobody to wake otherwise.
     devices = await _devices(client, ledger, campaign)
     for wave in found.waves:
@@ -73,6 +74,15 @@ def _read(ledger: Engine, campaign: str) -> _Open:
         )
         sweep = campaigns.frame(connection, campaign).policy.sweep.total_seconds()
         return _Open(row.closed_at is not None, list(numbers.scalars()), sweep)
+
+
+def _take_turns_back(ledger: Engine, campaign: str) -> None:
+    """Those whose turn it was were woken in an engine that is gone: the wave's next sweep wakes them again."""
+    with ledger.begin() as connection:
+        connection.execute(
+            text("UPDATE campaign_device SET picked_at = NULL WHERE campaign = :name AND picked_at IS NOT NULL"),
+            {"name": campaign},
+        )
 
 
 async def _start(client: Client, workflow: str, workflow_id: str, argument: WaveStart | None) -> None:
