@@ -5,6 +5,7 @@ verified is kept too, apart, and can be tried again. Readers pick what is not ye
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -55,11 +56,20 @@ def unrouted(connection: Connection, most: int) -> list[Received]:
     return [Received(row.id, row.raw, row.digest, row.received_at) for row in rows]
 
 
-def routed(connection: Connection, message_id: int, route: str, now: datetime, note: str | None = None) -> None:
-    """Mark a message as dealt with: ours, late, foreign or unread; note says why, for the last three."""
+def routed(connection: Connection, messages: Sequence[tuple[int, str, str | None]], now: datetime) -> None:
+    """Mark messages as dealt with: (id, route, note), a route being ours, late, foreign, unread or replayed."""
     connection.execute(
-        text("UPDATE inbox SET routed_at = :now, route = :route, note = coalesce(:note, note) WHERE id = :id"),
-        {"id": message_id, "route": route, "now": now, "note": note},
+        text(
+            "UPDATE inbox i SET routed_at = :now, route = f.route, note = coalesce(f.note, i.note)"
+            " FROM unnest(CAST(:ids AS bigint[]), CAST(:routes AS text[]), CAST(:notes AS text[])) AS f(id, route, note)"
+            " WHERE i.id = f.id"
+        ),
+        {
+            "ids": [message_id for message_id, _, _ in messages],
+            "routes": [route for _, route, _ in messages],
+            "notes": [note for _, _, note in messages],
+            "now": now,
+        },
     )
 
 

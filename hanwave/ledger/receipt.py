@@ -129,5 +129,5 @@ def replay(connection: Connection, message_id: int, trust: duis.TrustStore, now:
     if judged.refusal is not None:
         return judged.refusal
     keep(connection, judged, row.raw, row.received_at)
-    inbox.routed(connection, message_id, "replayed", now, f"verified, and taken in as {judged.key}")
+    inbox.routed(connection, [(message_id, "replayed", f"verified, and taken in as {judged.key}")], now)
     return None

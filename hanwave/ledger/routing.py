@@ -8,9 +8,10 @@ changes nothing; what is not wholly ours is left for the supplier's other system
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from itertools import zip_longest
 from typing import NamedTuple
 
 from sqlalchemy import Connection, text
@@ -88,25 +89,34 @@ class _Late(NamedTuple):
 class _Outcome:
     """What routing a message comes to, gathered over its findings."""
 
-    facts: list[Fact]
-    late: list[_Late]
+    received: inbox.Received
+    to: str | None
+    """The User ID that the message is for, where it says so."""
+    found: tuple[Finding, ...]
+    unread: str | None = None
+    """Why it could not be understood."""
+    facts: list[Fact] = field(default_factory=list)
+    late: list[_Late] = field(default_factory=list)
     ours: bool = False
 
 
-def route(connection: Connection, received: inbox.Received, now: datetime) -> Routed:
-    """Record what a stored, verified message says, and mark it as routed; now is aware UTC."""
-    try:
-        to, found = _understand(received.raw)
-    except (duis.DuisError, Contradiction) as error:
-        inbox.routed(connection, received.id, Route.UNREAD, now, str(error))
-        return Routed(Route.UNREAD)
-    outcome = _match(connection, found, to, received)
-    folded = record(connection, outcome.facts, now)
-    _tell_fleet(connection, found, to)
-    _tell_people(connection, found, outcome, received, now)
-    kind, note = _kind(outcome)
-    inbox.routed(connection, received.id, kind, now, note)
-    return Routed(kind, tuple(_wakes(folded)))
+def route(connection: Connection, messages: Sequence[inbox.Received], now: datetime) -> list[Routed]:
+    """Record what stored, verified messages say, and mark them as routed; now is aware UTC. All of them, or none.
+
+    A device of which several speak is folded once, and woken once: its wake is with the last of them.
+    """
+    outcomes = [_understand(received) for received in messages]
+    _match(connection, outcomes)
+    folded = record(connection, [fact for outcome in outcomes for fact in outcome.facts], now)
+    _tell_fleet(connection, outcomes)
+    _tell_people(connection, outcomes, now)
+    kinds = [_kind(outcome) for outcome in outcomes]
+    inbox.routed(connection, [(o.received.id, *kind) for o, kind in zip(outcomes, kinds, strict=True)], now)
+    last = {fact.update_id: number for number, outcome in enumerate(outcomes) for fact in outcome.facts}
+    wakes: dict[int, list[Waking]] = {}
+    for waking in _wakes(folded):
+        wakes.setdefault(last[waking.update_id], []).append(waking)
+    return [Routed(kind, tuple(wakes.get(number, ()))) for number, (kind, _) in enumerate(kinds)]
 
 
 def inventory(connection: Connection, outbox_id: int, found: duis.Inventory, raw: bytes, now: datetime) -> list[Folded]:
@@ -131,16 +141,21 @@ def inventory(connection: Connection, outbox_id: int, found: duis.Inventory, raw
     return record(connection, facts, now)
 
 
-def _understand(raw: bytes) -> tuple[str | None, tuple[Finding, ...]]:
-    """For which User ID the message is (where it says so), and what it says."""
-    message = duis.read(raw)
-    if not isinstance(message, duis.Response):
-        raise Contradiction("it is a Request, and only the DCC's responses and alerts are for us")
-    to = addressee(message)
-    return str(to) if to else None, findings(message)
+def _understand(received: inbox.Received) -> _Outcome:
+    """For which User ID the message is, and what it says; or why it cannot be understood."""
+    try:
+        message = duis.read(received.raw)
+        if isinstance(message, duis.Response):
+            to = addressee(message)
+            return _Outcome(received, str(to) if to else None, findings(message))
+    except (duis.DuisError, Contradiction) as error:
+        return _Outcome(received, None, (), str(error))
+    return _Outcome(received, None, (), "it is a Request, and only the DCC's responses and alerts are for us")
 
 
 def _kind(outcome: _Outcome) -> tuple[Route, str | None]:
+    if outcome.unread is not None:
+        return Route.UNREAD, outcome.unread
     if outcome.ours:
         return Route.OURS, None
     if outcome.late:
@@ -148,21 +163,21 @@ def _kind(outcome: _Outcome) -> tuple[Route, str | None]:
     return Route.FOREIGN, None
 
 
-def _match(connection: Connection, found: Sequence[Finding], to: str | None, received: inbox.Received) -> _Outcome:
-    outcome = _Outcome([], [])
-    requests = {str(f.request_id) for f in found if f.request_id}
-    asked = _asked(connection, requests)
+def _match(connection: Connection, outcomes: Sequence[_Outcome]) -> None:
+    """Whom each finding is about, by the request that it answers, else by the device's open update."""
+    found = [finding for outcome in outcomes for finding in outcome.found]
+    asked = _asked(connection, {str(f.request_id) for f in found if f.request_id})
     open_updates = _open_updates(connection, {str(f.eui) for f in found if f.eui})
     ids = {m.update_id for members in asked.values() for m in members} | {m.update_id for m in open_updates.values()}
     tries = _tries(connection, ids)
-    for finding in found:
-        if finding.request_id and (members := asked.get(str(finding.request_id))):
-            _answers(outcome, finding, members, tries, received)
-        elif (member := open_updates.get(str(finding.eui))) and to in (None, member.user_id):
-            _observed(outcome, finding, member, tries, received)
-        elif finding.leg and not finding.request_id and _was_updated(connection, finding, to):
-            outcome.late.append(_Late(finding, str(finding.eui)))
-    return outcome
+    for outcome in outcomes:
+        for finding in outcome.found:
+            if finding.request_id and (members := asked.get(str(finding.request_id))):
+                _answers(outcome, finding, members, tries)
+            elif (member := open_updates.get(str(finding.eui))) and outcome.to in (None, member.user_id):
+                _observed(outcome, finding, member, tries)
+            elif finding.leg and not finding.request_id and _was_updated(connection, finding, outcome.to):
+                outcome.late.append(_Late(finding, str(finding.eui)))
 
 
 def _answers(
@@ -170,13 +185,12 @@ def _answers(
     finding: Finding,
     members: Sequence[_Member],
     tries: Mapping[int, list[_Try]],
-    received: inbox.Received,
 ) -> None:
     """A finding that names a request of ours: of one of its devices, or of all."""
     about = [m for m in members if finding.eui is None or m.eui == str(finding.eui)]
     for member in about:
         if member.open:
-            outcome.facts.append(_fact(member, _event(finding, member, tries), received))
+            outcome.facts.append(_fact(member, _event(finding, member, tries), outcome.received))
         else:
             outcome.late.append(_Late(finding, member.eui))
     outcome.ours |= any(m.open for m in about)
@@ -213,20 +227,21 @@ def _observed(
     finding: Finding,
     member: _Member,
     tries: Mapping[int, list[_Try]],
-    received: inbox.Received,
 ) -> None:
     """A finding of a device in an open update that names no request of ours."""
     if finding.request_id is not None:
         # Another system's request: of it we only learn which version the device runs.
         if finding.kind in TELLS_VERSION:
             seen = replace(finding, evidence=Evidence.DEVICE, detail=None)
-            outcome.facts.append(_fact(member, _as_event(seen, Kind.VERSION, None, member.hop, 0), received))
+            outcome.facts.append(_fact(member, _as_event(seen, Kind.VERSION, None, member.hop, 0), outcome.received))
         return
     if finding.kind in _NAMES_IMAGE and finding.version != member.version:
         outcome.late.append(_Late(finding, member.eui, f"is about another image, of version {finding.version}"))
         return
     attempt = _attempt(tries.get(member.update_id, []), finding.leg, finding.at)
-    outcome.facts.append(_fact(member, _as_event(finding, finding.kind, finding.leg, member.hop, attempt), received))
+    outcome.facts.append(
+        _fact(member, _as_event(finding, finding.kind, finding.leg, member.hop, attempt), outcome.received)
+    )
     outcome.ours |= finding.kind is not Kind.HEARD
 
 
@@ -304,52 +319,63 @@ _FLEET = text(
         last_heard = CASE WHEN f.spoken THEN greatest(d.last_heard, f.at) ELSE d.last_heard END,
         smi_status = CASE WHEN d.updated_at <= f.at THEN coalesce(f.smi_status, d.smi_status) ELSE d.smi_status END
     FROM unnest(CAST(:euis AS text[]), CAST(:versions AS text[]), CAST(:statuses AS text[]),
-                CAST(:ats AS timestamptz[]), CAST(:spokens AS bool[])) AS f(eui, version, smi_status, at, spoken)
-    WHERE d.eui = f.eui AND (CAST(:to AS text) IS NULL OR :to IN (d.import_supplier, d.gas_supplier))
+                CAST(:ats AS timestamptz[]), CAST(:spokens AS bool[]), CAST(:tos AS text[]))
+         AS f(eui, version, smi_status, at, spoken, addressee)
+    WHERE d.eui = f.eui AND (f.addressee IS NULL OR f.addressee IN (d.import_supplier, d.gas_supplier))
     """
 )
 
 
-def _tell_fleet(connection: Connection, found: Sequence[Finding], to: str | None) -> None:
+def _tell_fleet(connection: Connection, outcomes: Sequence[_Outcome]) -> None:
     """Keep what the devices said of themselves; older news than the fleet has change nothing."""
-    news = [f for f in found if f.eui and (f.spoken or f.smi_status)]
-    if news:
+    news: dict[str, list[tuple[Finding, str | None]]] = {}
+    for outcome in outcomes:
+        for finding in outcome.found:
+            if finding.eui and (finding.spoken or finding.smi_status):
+                news.setdefault(str(finding.eui), []).append((finding, outcome.to))
+    # A statement changes a row once: what a device said first goes first, and so on. In the order of the devices,
+    # so that two routers do not wait for one another.
+    for together in zip_longest(*(news[eui] for eui in sorted(news))):
+        told = [each for each in together if each]
         values = {
-            "euis": [str(f.eui) for f in news],
-            "versions": [f.version if f.kind in TELLS_VERSION else None for f in news],
-            "statuses": [f.smi_status for f in news],
-            "ats": [f.at for f in news],
-            "spokens": [f.spoken for f in news],
-            "to": to,
+            "euis": [str(f.eui) for f, _ in told],
+            "versions": [f.version if f.kind in TELLS_VERSION else None for f, _ in told],
+            "statuses": [f.smi_status for f, _ in told],
+            "ats": [f.at for f, _ in told],
+            "spokens": [f.spoken for f, _ in told],
+            "tos": [to for _, to in told],
         }
         connection.execute(_FLEET, values)
 
 
-def _tell_people(
-    connection: Connection, found: Sequence[Finding], outcome: _Outcome, received: inbox.Received, now: datetime
-) -> None:
+def _tell_people(connection: Connection, outcomes: Sequence[_Outcome], now: datetime) -> None:
     """A note for each late finding and each alarm, once a message and device."""
-    notes = [("late", eui, f, f"{f.kind} ({f.code}) {why}") for f, eui, why in outcome.late]
-    notes += [("alarm", str(f.eui), f, f.detail or f.code) for f in found if f.alarm]
-    if not notes:
-        return
-    connection.execute(
-        text(
-            "INSERT INTO note (at, actor, verb, subject, reason, key, document)"
-            " VALUES (:now, 'hanwave', :verb, :subject, :reason, :key, CAST(:document AS jsonb)) ON CONFLICT DO NOTHING"
-        ),
-        [
-            {
-                "now": now,
-                "verb": verb,
-                "subject": f"device/{eui}",
-                "reason": reason,
-                "key": f"{verb}/{received.digest}/{eui}",
-                "document": json.dumps({"message": received.digest, "at": f.at.isoformat(), "version": f.version}),
-            }
-            for verb, eui, f, reason in notes
-        ],
-    )
+    notes = [
+        {
+            "now": now,
+            "verb": verb,
+            "subject": f"device/{eui}",
+            "reason": reason,
+            "key": f"{verb}/{outcome.received.digest}/{eui}",
+            "document": json.dumps({"message": outcome.received.digest, "at": f.at.isoformat(), "version": f.version}),
+        }
+        for outcome in outcomes
+        for verb, eui, f, reason in _notes(outcome)
+    ]
+    if notes:
+        connection.execute(
+            text(
+                "INSERT INTO note (at, actor, verb, subject, reason, key, document)"
+                " VALUES (:now, 'hanwave', :verb, :subject, :reason, :key, CAST(:document AS jsonb))"
+                " ON CONFLICT DO NOTHING"
+            ),
+            notes,
+        )
+
+
+def _notes(outcome: _Outcome) -> Iterable[tuple[str, str, Finding, str]]:
+    yield from (("late", eui, f, f"{f.kind} ({f.code}) {why}") for f, eui, why in outcome.late)
+    yield from (("alarm", str(f.eui), f, f.detail or f.code) for f in outcome.found if f.alarm)
 
 
 _DECIDES = frozenset({State.ACTIVATED, State.CONFIRMED, State.FAILED, State.UNKNOWN, *ENDED})

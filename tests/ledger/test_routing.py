@@ -29,10 +29,10 @@ def deliver(world: World, message: duis.Response) -> Routed:
         inbox.store(connection, f"key-{hash(raw)}", raw, world.now, verified=True)
     with world.engine.begin() as connection:
         (received,) = inbox.unrouted(connection, 5)
-        routed = route(connection, received, world.now)
+        (routed,) = route(connection, [received], world.now)
     before = state_of(world)
     with world.engine.begin() as connection:
-        route(connection, received, world.later(seconds=1))
+        route(connection, [received], world.later(seconds=1))
     assert state_of(world) == before
     return routed
 
@@ -353,7 +353,7 @@ def test_a_request_of_our_own_that_comes_back_is_unread(world):
     with world.engine.begin() as connection:
         inbox.store(connection, "k", raw, world.now, verified=True)
         (received,) = inbox.unrouted(connection, 1)
-        assert route(connection, received, world.now).route is Route.UNREAD
+        assert route(connection, [received], world.now)[0].route is Route.UNREAD
 
 
 def test_a_suspended_device_is_suspended_in_the_fleet(world):
@@ -403,7 +403,7 @@ def test_evidence_at_once_from_two_routers_is_recorded_once(world, code):
                 waiting = inbox.unrouted(connection, 1)
                 if not waiting:
                     return
-                route(connection, waiting[0], world.now)
+                route(connection, waiting, world.now)
 
     threads = [threading.Thread(target=drain) for _ in range(4)]
     for thread in threads:
@@ -413,3 +413,45 @@ def test_evidence_at_once_from_two_routers_is_recorded_once(world, code):
     assert world.count("inbox", "routed_at IS NULL") == 0
     assert world.state(update_id) is State.CONFIRMED
     assert len(events(world, Kind.ACTIVATED)) == len(events(world, Kind.VERSION)) == 1
+
+
+def test_messages_routed_together_come_to_what_they_come_to_one_by_one(world):
+    update_id, request = activating(world)
+    messages = [
+        m.version_read(m.asked(counter=7), "00000003", at=world.now - timedelta(hours=2)),
+        m.version_read(m.asked(counter=6), "00000001", at=world.now - timedelta(hours=3)),
+        m.outcome(request, at=world.now),
+        m.device_alert("8F1B", b"x", at=world.now),
+        m.dcc_alert("N28", duis.DeviceStatusChangeEvent(m.DEVICE, duis.DeviceSuspended()), world.now),
+    ]
+    raws = [duis.write(each) for each in messages] + [b"<nothing/>"]
+    with world.engine.begin() as connection:
+        for number, raw in enumerate(raws):
+            inbox.store(connection, f"k{number}", raw, world.now, verified=True)
+    apart = world.engine.connect()
+    with apart.begin() as undone:
+        one_by_one = [route(apart, [each], world.now)[0].route for each in inbox.unrouted(apart, 10)]
+        wanted = told(apart)
+        undone.rollback()
+    with world.engine.begin() as connection:
+        together = route(connection, inbox.unrouted(connection, 10), world.now)
+        assert told(connection) == wanted
+    apart.close()
+    assert [each.route for each in together] == one_by_one
+    assert [each.route for each in together][-1] is Route.UNREAD
+    # The device's one wake comes with the last message that told something of it.
+    assert [len(each.wakes) for each in together] == [0, 0, 0, 0, 1, 0]
+    assert together[4].wakes[0].wake.state == "confirmed"
+    assert world.state(update_id) is State.CONFIRMED
+
+
+def told(connection) -> list[object]:
+    """What routing leaves behind, the ids of its rows and the moments of their writing aside."""
+    statements = (
+        "SELECT update_id, kind, leg, hop, attempt, at, evidence, version, detail, message FROM device_event ORDER BY 2, 6, 8",
+        "SELECT state, step, due_at, reason, version FROM campaign_device ORDER BY id",
+        "SELECT firmware_version, last_heard, smi_status FROM device ORDER BY eui",
+        "SELECT verb, subject, reason FROM note ORDER BY key",
+        "SELECT id, route, note FROM inbox ORDER BY id",
+    )
+    return [list(connection.execute(text(statement))) for statement in statements]

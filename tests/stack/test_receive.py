@@ -165,10 +165,10 @@ def test_killed_in_the_middle_of_routing_nothing_is_half_done(world, monkeypatch
     with monkeypatch.context() as broken:
         break_once(broken, routing, step, Killed(), after=step != "_understand")
         with pytest.raises(Killed):
-            workers.loops.route_one(world.engine, world.now)
+            workers.loops.route_some(world.engine, world.now, 1)
     assert world.count("device_event") == before
     assert world.count("inbox", "routed_at IS NULL") == 1
-    assert workers.loops.route_one(world.engine, world.now).wakes
+    assert workers.loops.route_some(world.engine, world.now, 1)[0].wakes
     assert world.state(update_id) is State.CONFIRMED
 
 
@@ -194,7 +194,7 @@ def test_a_message_that_breaks_the_router_is_set_aside_and_holds_up_no_other(wor
         assert "a defect" in waiting.reason
         monkeypatch.undo()
         assert receipt.replay(connection, waiting.id, pki.trust, world.now) is None
-    assert workers.loops.route_one(world.engine, world.now).route == "foreign"
+    assert workers.loops.route_some(world.engine, world.now, 1)[0].route == "foreign"
 
 
 # Neighbours.
@@ -237,7 +237,7 @@ def test_a_message_that_the_other_system_never_takes_holds_up_no_other(world, tl
 def test_killed_while_handing_on_the_message_is_handed_on_again(world, pki):
     with world.engine.begin() as connection:
         inbox.store(connection, "k", duis.write(m.version_read(m.asked())), world.now, verified=True)
-    workers.loops.route_one(world.engine, world.now)
+    workers.loops.route_some(world.engine, world.now, 1)
     handed: list[bytes] = []
 
     def die(raw: bytes) -> bool:
@@ -264,7 +264,7 @@ def test_a_refused_message_is_taken_in_once_the_trust_store_is_mended(world, tls
         assert receipt.replay(connection, waiting.id, mended, world.now) is None
         assert receipt.refused(connection) == []
         assert "not one that waits" in receipt.replay(connection, waiting.id, mended, world.now)
-    assert workers.loops.route_one(world.engine, world.now).wakes
+    assert workers.loops.route_some(world.engine, world.now, 1)[0].wakes
     assert world.state(update_id) is State.CONFIRMED
 
 
@@ -354,7 +354,7 @@ def test_the_command_line_lists_what_was_refused_and_takes_it_in(world, tls, pki
     tls.file("signer.pem").write_bytes(pki.stranger.certificate_pem)
     assert command(capsys, "replay", "--json") == {"taken_in": 1, "still_refused": {}}
     assert command(capsys, "list", "--json")["waiting_to_be_routed"] == 1
-    assert workers.loops.route_one(world.engine, world.now).wakes
+    assert workers.loops.route_some(world.engine, world.now, 1)[0].wakes
 
 
 def command(capsys, *words: str, code: int = 0) -> dict:
