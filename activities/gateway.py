@@ -36,7 +36,10 @@ class Batch:
 
 
 class GatewayActivities:
-    """The activities that speak to the DCC, over a ledger and a way to deliver an outbox row."""
+    """The activities that speak to the DCC, over a ledger and a way to deliver an outbox row.
+
+    A cancelled workflow does not interrupt them: between a POST and its record there is no good place to stop.
+    """
 
     def __init__(self, ledger: Engine, deliver: Deliver, acb: EUI64) -> None:
         """Keep what they work with; acb is the DCC's Access Control Broker."""
@@ -44,7 +47,7 @@ class GatewayActivities:
         self.deliver = deliver
         self.acb = acb
 
-    @activity.defn
+    @activity.defn(no_thread_cancel_exception=True)
     def distribute(self, ref: WaveRef) -> Batch:
         """Send what was permitted and never left; else permit and send the next distribution request (11.1 or 11.4)."""
         if waiting := self._undelivered(ref, Leg.DISTRIBUTE):
@@ -61,7 +64,7 @@ class GatewayActivities:
             return Batch(0, next(iter(granted.refused.values()), ""))
         return Batch(len(granted.granted), self.deliver(granted.outbox_id) or "")
 
-    @activity.defn
+    @activity.defn(no_thread_cancel_exception=True)
     def read_versions(self, updates: list[int]) -> int:
         """Read the version of each device (11.2), at the end of its soak; how many were asked."""
         asked = 0
@@ -70,7 +73,7 @@ class GatewayActivities:
             activity.heartbeat(asked)
         return asked
 
-    @activity.defn
+    @activity.defn(no_thread_cancel_exception=True)
     def advance(self, device: DeviceStart) -> Advanced:
         """Do a device's next step, if it is due: finish what was permitted, activate, or read its version."""
         with self.ledger.connect() as connection:

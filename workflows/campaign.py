@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy, WorkflowIDReusePolicy
-from temporalio.exceptions import ActivityError, ApplicationError, WorkflowAlreadyStartedError
+from temporalio.exceptions import ActivityError, ApplicationError, WorkflowAlreadyStartedError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from activities.beat import BEAT
@@ -44,7 +44,22 @@ class FirmwareCampaign:
 
     @workflow.run
     async def run(self, raw: Any = None) -> dict[str, str]:
-        """Run the campaign to its end; the result says how each wave was judged."""
+        """Run the campaign to its end; the result says how each wave was judged. To cancel it is to halt it."""
+        try:
+            return await self._run(raw)
+        except BaseException as error:
+            if is_cancelled_exception(error):
+                await self._halt_cancelled()
+            raise
+
+    async def _halt_cancelled(self) -> None:
+        # What was asked for is a stop: it is recorded before the workflow ends, and its waves outlive it.
+        view: View | None = await self._ask(CampaignActivities.view_campaign, self._name)
+        if view and view.status != "closed":
+            act = Act(self._name, "claimed:temporal", "the campaign was cancelled in Temporal")
+            await self._ask(CampaignActivities.halt_campaign, act)
+
+    async def _run(self, raw: Any) -> dict[str, str]:
         await self._begin(raw)
         await self._until(lambda v: len(v.approvers) >= v.approvals, self._approvals_wanted)
         for wave in self._known.waves:
@@ -86,6 +101,8 @@ class FirmwareCampaign:
                 retry_policy=_PATIENT,
             )
         except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
             raise ApplicationError(str(error.cause or error), type="Refused", non_retryable=True) from error
 
     async def _look(self, waits_for: str) -> View:
@@ -239,8 +256,8 @@ class FirmwareCampaign:
             _refuse(f"name the releases to go back to, as in {verbs.example(verbs.RollBack)}")
 
     @workflow.signal(name=names.WAVE_STOPPED)
-    def wave_stopped(self, why: str = "") -> None:  # noqa: ARG002 - for the reader of the history
-        """A wave says that it is stopped, goes on, or has closed: the ledger is looked at."""
+    def wave_stopped(self, *why: Any) -> None:  # noqa: ARG002 - for the reader of the history
+        """A wave says that it is stopped, goes on, or has closed: the ledger is looked at, whatever was sent."""
         self._changed = True
 
     @workflow.query

@@ -13,7 +13,7 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from pydantic import TypeAdapter
+    from pydantic import TypeAdapter, ValidationError
 
     from activities.beat import BEAT
     from activities.gateway import GatewayActivities
@@ -24,6 +24,7 @@ with workflow.unsafe.imports_passed_through():
 
 _EXAMPLE = '{"campaign": "spring", "update_id": 1, "eui": "00-DB-12-34-56-78-90-A0"}'
 _INPUT = TypeAdapter(DeviceStart)
+_WAKE = TypeAdapter(names.Wake)
 _PROVEN = (State.CONFIRMED, State.SETTLED, State.CLOSED)
 
 
@@ -53,7 +54,7 @@ class DeviceUpdate:
                 summary=heard.state if heard else "asks the ledger what is due",
             )
             self._state = result.state
-            if result.ended:
+            if result.ended or result.state in _PROVEN:
                 break
             if workflow.info().is_continue_as_new_suggested() and not self._wakes:
                 workflow.continue_as_new(start)
@@ -62,9 +63,12 @@ class DeviceUpdate:
         return heard.state if heard and _over(heard) else self._state
 
     @workflow.signal(name=names.WAKE)
-    def wake(self, wake: names.Wake) -> None:
-        """The device's turn has come, or evidence decides: look at the ledger."""
-        self._wakes.append(wake)
+    def wake(self, *said: Any) -> None:
+        """The device's turn has come, or evidence decides: look at the ledger. So it does where no Wake was sent."""
+        try:
+            self._wakes.append(_WAKE.validate_python(said[0] if said else None))
+        except ValidationError:
+            self._wakes.append(names.Wake("it was woken by hand"))
 
     @workflow.query
     def state(self) -> str:

@@ -161,8 +161,8 @@ class RolloutWave:
             return
 
     @workflow.signal(name=names.NUDGE)
-    def nudge(self) -> None:
-        """Look at the ledger now: something was stopped, resumed or changed."""
+    def nudge(self, *_: Any) -> None:
+        """Look at the ledger now, whatever was sent: something was stopped, resumed or changed."""
         self._nudged = True
 
 

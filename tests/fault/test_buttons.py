@@ -1,0 +1,303 @@
+"""The buttons of the Temporal Web UI skip our code: Terminate, Cancel and Reset of each workflow, and wrong signals.
+
+A campaign or wave that somebody closed is halted, a device's workflow is started again, a reset repeats no command.
+"""
+
+import asyncio
+import time
+import uuid
+from collections import Counter
+from itertools import count
+
+import pytest
+from sqlalchemy import text
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.exceptions import CancelledError
+
+from activities.wave import now
+from hanwave import names
+from hanwave.ledger import control, outbox
+from hanwave.rollout.events import Leg
+from tests.support.dcc import Dcc, good
+from tests.support.ledger import World
+from tests.workflow.test_campaign import FAST, running
+from workers.recovery import recover
+from workers.warden import make_round
+
+pytestmark = [pytest.mark.fault, pytest.mark.asyncio(loop_scope="session")]
+_numbers = count(1)
+SIZE, CAP = 5, 3
+POLICY = {**FAST, "waves": [{"share": 1}], "exposure_cap": CAP}
+
+
+def silent(eui: str, leg: Leg):
+    """Holds the image, and says nothing of its activation until the test lets it."""
+    return [] if leg is Leg.ACTIVATE else good(eui, leg)
+
+
+@pytest.fixture
+def fleet(world: World) -> World:
+    world.release_document()
+    world.fleet(SIZE)
+    return world
+
+
+async def wait_for(done, what: str, seconds: float = 30) -> None:
+    end = asyncio.get_running_loop().time() + seconds
+    while not await asyncio.to_thread(done):
+        assert asyncio.get_running_loop().time() < end, f"it never came to be that {what}"
+        await asyncio.sleep(0.1)
+
+
+async def start(world: World, client: Client, **request) -> str:
+    """A campaign in mid-flight: three of five devices activate and say nothing, two wait for their turn."""
+    name = f"button-{next(_numbers)}"
+    given = {"release": "r2", "author": "ann", "policy": POLICY, **request}
+    await client.start_workflow(
+        names.CAMPAIGN_WORKFLOW, given, id=names.campaign_id(name), task_queue=names.CAMPAIGN_QUEUE
+    )
+    return name
+
+
+async def in_flight(world: World, client: Client) -> str:
+    name = await start(world, client)
+    await wait_for(
+        lambda: world.count("campaign_device", "state = 'activating'") == CAP, "as many activate as the cap allows"
+    )
+    await wait_for(lambda: world.count("campaign_device", "started") == SIZE, "each device's workflow is started")
+    return name
+
+
+def speak(world: World, dcc: Dcc) -> None:
+    """The devices that were sent an activation, and have said nothing, say that they activated."""
+    dcc.behaviour = good
+    with world.engine.connect() as connection:
+        rows = connection.execute(
+            text(
+                "SELECT o.update_id, o.eui, o.hop, o.attempt FROM outbox_device o JOIN campaign_device u"
+                " ON u.id = o.update_id AND u.state IN ('activating', 'unknown') WHERE o.leg = 'activate'"
+            )
+        ).all()
+    for row in rows:
+        dcc._hear(row.update_id, row.eui, Leg.ACTIVATE, row.hop, row.attempt)
+
+
+def stops(world: World) -> list[tuple[str, str, str]]:
+    with world.engine.connect() as connection:
+        rows = connection.execute(text("SELECT scope, value, actor FROM stop WHERE lifted_at IS NULL ORDER BY id"))
+        return [tuple(row) for row in rows]
+
+
+def once(dcc: Dcc) -> None:
+    """Each step of each device was POSTed exactly once."""
+    forward = Counter((leg, eui) for _, leg, eui in dcc.posts if leg != Leg.READ)
+    assert set(forward.values()) == {1}
+    assert len(forward) == 2 * SIZE
+
+
+async def status(client: Client, workflow_id: str) -> WorkflowExecutionStatus | None:
+    return (await client.get_workflow_handle(workflow_id).describe()).status
+
+
+# The buttons, as the Web UI presses them.
+
+
+async def terminate(client: Client, workflow_id: str) -> None:
+    await client.get_workflow_handle(workflow_id).terminate("pressed in the Web UI")
+
+
+async def cancel(client: Client, workflow_id: str) -> None:
+    handle = client.get_workflow_handle(workflow_id)
+    await handle.cancel()
+    with pytest.raises(WorkflowFailureError) as ended:
+        await asyncio.wait_for(handle.result(), 20)
+    assert isinstance(ended.value.cause, CancelledError)
+
+
+async def reset(client: Client, workflow_id: str, point: int = 0) -> None:
+    """Reset to the point-th completed workflow task."""
+    handle = client.get_workflow_handle(workflow_id)
+    events = [event async for event in handle.fetch_history_events()]
+    tasks = [e.event_id for e in events if e.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED]
+    await client.workflow_service.reset_workflow_execution(
+        ResetWorkflowExecutionRequest(
+            namespace=client.namespace,
+            workflow_execution=WorkflowExecution(workflow_id=workflow_id),
+            reason="pressed in the Web UI",
+            workflow_task_finish_event_id=tasks[point],
+            request_id=str(uuid.uuid4()),
+        )
+    )
+
+
+async def restore(world: World, client: Client, name: str) -> None:
+    """What an operator does after a halt by mistake."""
+    await recover(client, world.engine, name)
+    await asyncio.to_thread(control.resume, world.engine, name, "a slip of the hand", "ann")
+
+
+async def ends(world: World, dcc: Dcc) -> None:
+    await asyncio.to_thread(speak, world, dcc)
+    await wait_for(lambda: world.count("campaign", "closed_at IS NOT NULL") == 1, "the campaign ends", 60)
+    assert world.count("campaign_device", "state = 'settled'") == SIZE
+    once(dcc)
+
+
+@pytest.mark.parametrize("which", ["campaign", "wave"])
+@pytest.mark.parametrize("button", [terminate, cancel])
+async def test_a_campaign_or_wave_that_is_closed_by_hand_is_halted(fleet, temporal, which, button):
+    async with running(fleet, temporal, silent) as dcc:
+        name = await in_flight(fleet, temporal)
+        workflow_id = names.campaign_id(name) if which == "campaign" else names.wave_id(name, 1)
+        await button(temporal, workflow_id)
+        if (which, button) == ("campaign", cancel):
+            assert stops(fleet) == [("campaign", name, "claimed:temporal")]
+        await make_round(temporal, fleet.engine, now())
+        scope, value = ("campaign", name) if which == "campaign" else ("wave", f"{name}/1")
+        assert [(s, v) for s, v, _ in stops(fleet)] == [(scope, value)]
+        # Room under the cap comes free, and nobody takes it.
+        await asyncio.to_thread(speak, fleet, dcc)
+        await asyncio.sleep(2)
+        assert len([p for p in dcc.posts if p[1] == Leg.ACTIVATE]) == CAP
+        await make_round(temporal, fleet.engine, now())
+        assert len(stops(fleet)) == 1
+        await restore(fleet, temporal, name)
+        await make_round(temporal, fleet.engine, now())
+        assert stops(fleet) == []
+        await ends(fleet, dcc)
+
+
+@pytest.mark.parametrize("button", [terminate, cancel])
+async def test_a_devices_workflow_that_is_closed_by_hand_is_started_again(fleet, temporal, button):
+    async with running(fleet, temporal, silent) as dcc:
+        name = await in_flight(fleet, temporal)
+        pressed = [names.device_id(name, eui) for eui in (_device(fleet, "activating"), _device(fleet, "held"))]
+        for workflow_id in pressed:
+            await button(temporal, workflow_id)
+        await asyncio.sleep(0.5)  # until the engine lists them as closed
+        await make_round(temporal, fleet.engine, now())
+        assert [await status(temporal, each) for each in pressed] == [WorkflowExecutionStatus.RUNNING] * 2
+        assert stops(fleet) == []
+        await ends(fleet, dcc)
+
+
+def _device(world: World, state: str) -> str:
+    with world.engine.connect() as connection:
+        statement = text("SELECT eui FROM campaign_device WHERE state = :state ORDER BY id LIMIT 1")
+        return str(connection.execute(statement, {"state": state}).scalar_one())
+
+
+@pytest.mark.parametrize("point", [0, -1], ids=["to the start", "to the last task"])
+@pytest.mark.parametrize("which", ["campaign", "wave", "device"])
+async def test_a_reset_repeats_no_command(fleet, temporal, which, point):
+    async with running(fleet, temporal, silent) as dcc:
+        name = await in_flight(fleet, temporal)
+        ids = {
+            "campaign": names.campaign_id(name),
+            "wave": names.wave_id(name, 1),
+            "device": names.device_id(name, _device(fleet, "activating")),
+        }
+        await reset(temporal, ids[which], point)
+        await asyncio.sleep(1)
+        await make_round(temporal, fleet.engine, now())
+        assert stops(fleet) == []
+        assert await status(temporal, ids[which]) is WorkflowExecutionStatus.RUNNING
+        await ends(fleet, dcc)
+
+
+async def test_a_device_that_is_reset_after_its_end_ends_again(fleet, temporal):
+    async with running(fleet, temporal, silent) as dcc:
+        name = await in_flight(fleet, temporal)
+        eui = _device(fleet, "activating")
+        await ends(fleet, dcc)
+        await reset(temporal, names.device_id(name, eui))
+        assert await asyncio.wait_for(temporal.get_workflow_handle(names.device_id(name, eui)).result(), 20) in {
+            "settled",
+            "confirmed",
+        }
+        once(dcc)
+
+
+async def test_a_campaign_cancelled_before_it_begins_is_halted_and_ends(fleet, temporal):
+    async with running(fleet, temporal) as dcc:
+        name = await start(fleet, temporal, approvals=1)
+        await wait_for(lambda: fleet.count("campaign") == 1, "its plan is frozen")
+        await cancel(temporal, names.campaign_id(name))
+        assert stops(fleet) == [("campaign", name, "claimed:temporal")]
+        assert dcc.posts == []
+
+
+async def test_a_cancelled_campaign_whose_plan_was_refused_leaves_no_stop_behind(fleet, temporal):
+    # No worker yet: the cancel is the first thing that the workflow learns.
+    name = await start(fleet, temporal, release="nothing")
+    await temporal.get_workflow_handle(names.campaign_id(name)).cancel()
+    async with running(fleet, temporal):
+        with pytest.raises(WorkflowFailureError):
+            await asyncio.wait_for(temporal.get_workflow_handle(names.campaign_id(name)).result(), 20)
+    assert stops(fleet) == []
+
+
+async def test_a_device_cancelled_while_its_post_is_under_way_is_sent_no_second_command(fleet, temporal, monkeypatch):
+    """The answer is not recorded yet when its workflow is started again: only the same bytes may be sent once more."""
+    slow: list[int] = []
+    record_answer = outbox.answered
+
+    def answered(connection, outbox_id, answer, at):
+        if not slow and outbox.get(connection, outbox_id).leg is Leg.ACTIVATE:
+            slow.append(outbox_id)
+            time.sleep(3)
+        return record_answer(connection, outbox_id, answer, at)
+
+    monkeypatch.setattr(outbox, "answered", answered)
+    async with running(fleet, temporal, silent) as dcc:
+        name = await start(fleet, temporal)
+        await wait_for(lambda: bool(slow), "an activation is under way")
+        with fleet.engine.connect() as connection:
+            (eui,) = outbox.devices(connection, slow[0])
+        await cancel(temporal, names.device_id(name, eui))
+        await asyncio.sleep(0.5)
+        await make_round(temporal, fleet.engine, now())
+        await wait_for(lambda: fleet.count("campaign_device", "state = 'activating'") == CAP, "the others activate")
+        await asyncio.to_thread(speak, fleet, dcc)
+        await wait_for(lambda: fleet.count("campaign", "closed_at IS NOT NULL") == 1, "the campaign ends", 60)
+    assert {outbox_id for outbox_id, leg, posted in dcc.posts if (leg, posted) == (Leg.ACTIVATE, eui)} == set(slow)
+    assert fleet.count("outbox_device", "leg = 'activate'") == SIZE
+    assert fleet.count("campaign_device", "state = 'settled'") == SIZE
+
+
+RUBBISH = [[], [None], ["rubbish"], [{}, {}], [7, "x", None], [{"state": 3, "ended": "perhaps"}]]
+
+
+@pytest.mark.parametrize("arguments", RUBBISH, ids=str)
+async def test_a_wrong_signal_wedges_nothing(fleet, temporal, arguments):
+    async with running(fleet, temporal, silent) as dcc:
+        name = await in_flight(fleet, temporal)
+        signals = {
+            names.campaign_id(name): names.WAVE_STOPPED,
+            names.wave_id(name, 1): names.NUDGE,
+            names.device_id(name, _device(fleet, "activating")): names.WAKE,
+            names.device_id(name, _device(fleet, "held")): names.WAKE,
+        }
+        for workflow_id, signal in signals.items():
+            await temporal.get_workflow_handle(workflow_id).signal(signal, args=arguments)
+            await temporal.get_workflow_handle(workflow_id).signal("no such signal", args=arguments)
+        handle = temporal.get_workflow_handle(names.campaign_id(name))
+        await asyncio.wait_for(handle.execute_update("halt", {"actor": "ann", "reason": "smoke"}), 20)
+        assert stops(fleet) == [("campaign", name, "ann")]
+        await asyncio.to_thread(control.resume, fleet.engine, name, "checked", "ann")
+        await ends(fleet, dcc)
+
+
+async def test_a_wave_or_device_started_with_rubbish_fails_with_a_sentence(fleet, temporal):
+    async with running(fleet, temporal):
+        for kind in (names.WAVE_WORKFLOW, names.DEVICE_WORKFLOW):
+            for number, arguments in enumerate(RUBBISH):
+                handle = await temporal.start_workflow(
+                    kind, args=arguments[:1], id=f"rubbish/{kind}/{number}", task_queue=names.CAMPAIGN_QUEUE
+                )
+                with pytest.raises(WorkflowFailureError) as failed:
+                    await asyncio.wait_for(handle.result(), 20)
+                assert "a right one is" in str(failed.value.cause)
