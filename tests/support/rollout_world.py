@@ -20,7 +20,7 @@ from hanwave.firmware.document import read_release
 from hanwave.ledger import database, fleet, releases
 from hanwave.ledger.cpl import import_cpl
 from hanwave.rollout.policy import DeviceType
-from infra.demo.books import disagreements
+from infra.demo.books import devices, disagreements
 from infra.demo.scenario import SIGNED
 from infra.emulator.pki import SUPPLIER
 from infra.samples import make_samples
@@ -127,11 +127,8 @@ class Rollout:
 
     def unknown(self) -> list[str]:
         """The devices of which the ledger says that it does not know what they run."""
-        rows = self.rows(
-            "SELECT eui FROM campaign_device WHERE state IN ('unknown', 'activating', 'scheduled', 'quarantined')"
-            " OR outcome IN ('quiet', 'unknown') ORDER BY eui"
-        )
-        return [row.eui for row in rows]
+        with self.ledger.connect() as connection:
+            return [claim["eui"] for claim in devices(connection) if claim["is_unknown"]]
 
 
 @contextmanager
