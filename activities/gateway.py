@@ -1,19 +1,21 @@
 """What a wave and a device ask of the DCC: permit, then delivery. Each may be called again at any point of a crash."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 from temporalio import activity
 
 from activities.wave import DeviceStart, WaveRef, now
 from hanwave.identifiers import EUI64
 from hanwave.ledger import campaigns, outbox, permit, waves
-from hanwave.ledger.standing import Folded, lock, refold
+from hanwave.ledger.standing import kept, standings
 from hanwave.rollout.decide import Step
 from hanwave.rollout.device import ENDED
 from hanwave.rollout.events import Leg
 
+_READS = {Step.READ: (Leg.READ, "11.2")}
+_STEPS = {Step.ACTIVATE: (Leg.ACTIVATE, "11.3"), **_READS}
 Deliver = Callable[[int], str | None]
 """Build, send and record one outbox row; a sentence where it could not leave now."""
 
@@ -69,7 +71,7 @@ class GatewayActivities:
         """Read the version of each device (11.2), at the end of its soak; how many were asked."""
         asked = 0
         for update_id in updates:
-            asked += self._step(update_id, Leg.READ) is None
+            asked += self._step(update_id, _READS) is None
             activity.heartbeat(asked)
         return asked
 
@@ -80,28 +82,23 @@ class GatewayActivities:
             unfinished = outbox.open_requests(connection, device.update_id)
         reason = self._deliver_all(unfinished)
         if reason is None:
-            step = self._look(device.update_id).decision.step
-            leg = {Step.ACTIVATE: Leg.ACTIVATE, Step.READ: Leg.READ}.get(step)
-            reason = self._step(device.update_id, leg) if leg else None
-        standing = self._look(device.update_id).standing
-        return Advanced(standing.state, standing.state in ENDED, reason or standing.reason)
+            reason = self._step(device.update_id, _STEPS)
+        with self.ledger.connect() as connection:
+            state, why = kept(connection, device.update_id)
+        return Advanced(state, state in ENDED, reason or why)
 
-    def _look(self, update_id: int) -> Folded:
+    def _step(self, update_id: int, steps: Mapping[Step, tuple[Leg, str]]) -> str | None:
+        """Permit and send the one of these requests that is due; a sentence where it may not be or did not leave."""
         with self.ledger.begin() as connection:
-            lock(connection, [update_id])
-            return refold(connection, [update_id], now())[0]
-
-    def _step(self, update_id: int, leg: Leg) -> str | None:
-        """Permit and send one request to one device; a sentence where it may not be or did not leave."""
-        with self.ledger.begin() as connection:
-            where = _where(connection, update_id)
-            reference = "11.2" if leg is Leg.READ else "11.3"
-            ask = permit.Ask(where.campaign, where.wave, leg, [update_id], reference)
+            # Without a lock: the permit takes its own, in its own order, and looks again.
+            device = standings(connection, [update_id], now())[0]
+            if device.decision.step not in steps:
+                return device.decision.reason
+            leg, reference = steps[device.decision.step]
+            ask = permit.Ask(device.campaign, device.wave, leg, [update_id], reference)
             granted = permit.ask(connection, ask, now())
-            waves.defer(connection, where.campaign, granted.refused, now())
-        if granted.outbox_id is None:
-            return granted.refused[update_id]
-        return self.deliver(granted.outbox_id)
+            waves.defer(connection, device.campaign, granted.refused, now())
+        return granted.refused[update_id] if granted.outbox_id is None else self.deliver(granted.outbox_id)
 
     def _undelivered(self, ref: WaveRef, leg: Leg) -> list[int]:
         with self.ledger.connect() as connection:
@@ -112,7 +109,3 @@ class GatewayActivities:
             if reason := self.deliver(outbox_id):
                 return reason
         return None
-
-
-def _where(connection: Connection, update_id: int) -> WaveRef:
-    return WaveRef(*campaigns.where(connection, update_id))

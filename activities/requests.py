@@ -142,6 +142,19 @@ def checked_precommand(reply: Reply, expected: bytes) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
+class _Draft:
+    """A request whose bytes are not made yet: what it says; of an 11.3 the question to the Transform Service too."""
+
+    request: outbox.Request
+    body: duis.RequestBody
+    question: bytes | None = None
+    first: bool = False
+    """Whether the question is asked for the first time."""
+    expected: bytes = b""
+    """The pre-command that should answer it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sender:
     """Delivers outbox rows over a route; threads may share one."""
 
@@ -157,13 +170,22 @@ class Sender:
 
     def deliver(self, outbox_id: int) -> Delivery:
         """Build, keep, send and record one request, as far as it gets; call it again to go on."""
-        with self.ledger.begin() as connection:
-            request = outbox.get(connection, outbox_id)
-            if stale := self._stale(connection, request):
-                return stale
-        if request.state == "granted" and (stuck := self._make_ready(request)):
-            return stuck
-        return self._send(request)
+        try:
+            with self.ledger.begin() as connection:
+                request = outbox.get(connection, outbox_id)
+                if stale := self._stale(connection, request):
+                    return stale
+                draft = self._draft(connection, request) if request.state == "granted" else None
+                if isinstance(draft, Delivery):
+                    return draft
+            octets = self._complete(draft) if draft else None
+        except RouteError as error:
+            return Delivery("granted", str(error))
+        except HanwaveError as error:
+            # Nothing to send, no key that may sign, or a pre-command that is not ours: trying again will not mend it.
+            _log.error("request %s of the outbox cannot be sent: %s", outbox_id, error)
+            return Delivery("granted", str(error))
+        return octets if isinstance(octets, Delivery) else self._send(request, octets)
 
     def _stale(self, connection: Connection, request: outbox.Request) -> Delivery | None:
         """What is over; what was granted too long ago; what was sent often enough."""
@@ -180,28 +202,28 @@ class Sender:
         outbox.never_sent(connection, request.id, self.clock(), reason)
         return Delivery("abandoned", reason)
 
-    def _make_ready(self, request: outbox.Request) -> Delivery | None:
-        """Keep the bytes to be sent; a Delivery where there are none yet."""
-        try:
-            with self.ledger.begin() as connection:
-                if stop := self._stop(connection, request):
-                    return Delivery("granted", stop)
-                body = body_of(connection, request, execution_time(request))
-            if isinstance(body, duis.ActivateFirmware):
-                command = self._command(request, body)
-                if isinstance(command, Delivery):
-                    return command
-                body = command
-            octets = self._signed(request, body)
-        except RouteError as error:
-            return Delivery("granted", str(error))
-        except HanwaveError as error:
-            # Nothing to send, no key that may sign, or a pre-command that is not ours: trying again will not mend it.
-            _log.error("request %s cannot be sent: %s", request.request_id, error)
-            return Delivery("granted", str(error))
-        with self.ledger.begin() as connection:
-            outbox.make_ready(connection, request.id, octets)
-        return None
+    def _draft(self, connection: Connection, request: outbox.Request) -> _Draft | Delivery:
+        """What a request says, and leave to ask about it, where something is to be asked."""
+        body = body_of(connection, request, execution_time(request))
+        if not isinstance(body, duis.ActivateFirmware):
+            stop = self._stop(connection, request)
+            return Delivery("granted", stop) if stop else _Draft(request, body)
+        self.credentials.gbcs_certificate.check(Role.SUPPLIER, self.clock())
+        expected, question = precommand_of(RequestID.parse(request.request_id), body), self._signed(request, body)
+        first = outbox.begin_transform(connection, request.id, self.clock())
+        if isinstance(first, str):
+            return Delivery(outbox.get(connection, request.id).state, first)
+        return _Draft(request, body, question, first, expected)
+
+    def _complete(self, draft: _Draft) -> bytes | Delivery:
+        """The bytes to be sent; a Delivery where there are none."""
+        body = draft.body
+        if isinstance(body, duis.ActivateFirmware) and draft.question:
+            command = self._command(draft, body, draft.question)
+            if isinstance(command, Delivery):
+                return command
+            body = command
+        return self._signed(draft.request, body)
 
     def _stop(self, connection: Connection, request: outbox.Request) -> str | None:
         if request.permit_class != "forward":
@@ -213,21 +235,14 @@ class Sender:
         message = duis.Request.of(RequestID.parse(request.request_id), body)
         return duis.sign(message, self.credentials.xml_key, self.credentials.xml_certificate, self.clock())
 
-    def _command(self, request: outbox.Request, body: duis.ActivateFirmware) -> duis.SignedPreCommand | Delivery:
+    def _command(self, draft: _Draft, body: duis.ActivateFirmware, question: bytes) -> duis.SignedPreCommand | Delivery:
         """The signed pre-command of an 11.3 (domain 2.7), or what the Transform Service's refusal makes of it."""
-        request_id = RequestID.parse(request.request_id)
-        expected = precommand_of(request_id, body)
-        self.credentials.gbcs_certificate.check(Role.SUPPLIER, self.clock())
-        octets = self._signed(request, body)
-        with self.ledger.begin() as connection:
-            first = outbox.begin_transform(connection, request.id, self.clock())
-            if isinstance(first, str):
-                return Delivery(outbox.get(connection, request.id).state, first)
-        reply = read_reply(self.route.transform(octets), request_id, self.credentials.trust, self.clock())
+        request_id = RequestID.parse(draft.request.request_id)
+        reply = read_reply(self.route.transform(question), request_id, self.credentials.trust, self.clock())
         if reply.answer.accepted:
-            payload = checked_precommand(reply, expected)
+            payload = checked_precommand(reply, draft.expected)
             return duis.SignedPreCommand(gbcs.sign_precommand(payload, self.credentials.gbcs_key), body.at)
-        return self._refused(request, reply.answer, first=first)
+        return self._refused(draft.request, reply.answer, first=draft.first)
 
     def _refused(self, request: outbox.Request, answer: outbox.Answer, *, first: bool) -> Delivery:
         """A refusal to a second asking may only mean that it is the second: a new RequestID will tell."""
@@ -239,8 +254,11 @@ class Sender:
             outbox.never_sent(connection, request.id, self.clock(), reason)
             return Delivery("abandoned", reason)
 
-    def _send(self, request: outbox.Request) -> Delivery:
+    def _send(self, request: outbox.Request, octets: bytes | None) -> Delivery:
+        """One POST of a request's bytes: of these, kept before, or (None) of those that are kept already."""
         with self.ledger.begin() as connection:
+            if octets:
+                outbox.make_ready(connection, request.id, octets)
             leave = outbox.begin(connection, request.id, self.clock())
             if isinstance(leave, str):
                 return Delivery(outbox.get(connection, request.id).state, leave)

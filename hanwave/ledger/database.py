@@ -4,15 +4,20 @@ The application's role may insert everywhere, and update or delete only what is 
 for migrations. A connection from `connect` is one transaction: committed at the end of its `with`, else rolled back.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
+from typing import Any
 
+import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from hanwave.errors import HanwaveError
 from hanwave.ledger.tables import APPEND_ONLY
@@ -27,7 +32,29 @@ def engine(dsn: str, *, pool: int = 10) -> Engine:
     if not dsn.startswith("postgresql://"):
         raise LedgerError("the ledger's DSN should begin with postgresql://")
     url = dsn.replace("postgresql://", "postgresql+psycopg://", 1)
-    return create_engine(url, pool_size=pool, max_overflow=pool, pool_pre_ping=True)
+    made = create_engine(url, pool_size=pool, max_overflow=pool)
+    event.listen(made, "checkout", _check_idle)
+    event.listen(made, "checkin", _note_use)
+    return made
+
+
+_IDLE_SECONDS = 1.0
+"""A connection that was used since is not tried again before its next use: that is a tenth of a short transaction."""
+
+
+def _note_use(_: Any, record: ConnectionPoolEntry) -> None:
+    record.info["used"] = time.monotonic()
+
+
+def _check_idle(connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
+    """Have the pool replace a connection that was lost while nobody used it: the database was restarted, say."""
+    if time.monotonic() - record.info.get("used", 0.0) < _IDLE_SECONDS:
+        return
+    try:
+        connection.execute("")
+        connection.rollback()
+    except psycopg.Error as error:
+        raise DisconnectionError from error
 
 
 @contextmanager

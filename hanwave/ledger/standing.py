@@ -105,6 +105,12 @@ def standings(connection: Connection, update_ids: Iterable[int], now: datetime) 
     return [_folded(connection, row, events[row.id], now) for row in rows]
 
 
+def kept(connection: Connection, update_id: int) -> tuple[State, str]:
+    """An update's state and its reason, as they were last folded."""
+    row = connection.execute(text("SELECT state, reason FROM campaign_device WHERE id = :id"), {"id": update_id}).one()
+    return State(row.state), row.reason
+
+
 def _folded(connection: Connection, row: Any, events: list[Event], now: datetime) -> Folded:
     frame = campaigns.frame(connection, row.campaign)
     device_type = DeviceType(row.device_type)
@@ -196,11 +202,14 @@ def _free(connection: Connection, folded: list[Folded]) -> None:
     ended = [f.update_id for f in folded if f.standing.state in ENDED]
     if ended:
         connection.execute(text("DELETE FROM lease WHERE update_id = ANY(:ids)"), {"ids": ended})
-    for leg, states in IN_FLIGHT.items():
-        idle = [f.update_id for f in folded if not _busy(f, states)]
-        if idle:
-            statement = text("DELETE FROM home_lease WHERE update_id = ANY(:ids) AND kind = :kind")
-            connection.execute(statement, {"ids": idle, "kind": leg})
+    idle = [(f.update_id, leg) for leg, states in IN_FLIGHT.items() for f in folded if not _busy(f, states)]
+    connection.execute(_FREE_HOMES, {"ids": [each for each, _ in idle], "kinds": [leg for _, leg in idle]})
+
+
+_FREE_HOMES = text(
+    "DELETE FROM home_lease h USING unnest(CAST(:ids AS bigint[]), CAST(:kinds AS text[])) AS f(id, kind)"
+    " WHERE h.update_id = f.id AND h.kind = f.kind"
+)
 
 
 def _busy(device: Folded, states: frozenset[State]) -> bool:
