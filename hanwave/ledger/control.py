@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
-from hanwave.ledger import campaigns, outbox, overview, stops
+from hanwave.ledger import campaigns, outbox, overview, quarantine, stops
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.standing import Fact, lock, record, standings
 from hanwave.ledger.stops import Scope
@@ -85,7 +85,7 @@ def _give_back(ledger: Engine, scope: Scope, reason: str) -> None:
 
 
 _BEYOND = text(
-    """
+    f"""
     SELECT u.campaign, u.eui, CASE
         WHEN q.held THEN 'its request is in quarantine and may be released'
         WHEN u.state = 'scheduled' THEN 'it holds a future-dated activation that is not yet cancelled'
@@ -94,10 +94,8 @@ _BEYOND = text(
         ELSE 'its activation was sent and has no outcome'
     END AS why
     FROM campaign_device u JOIN campaign c ON c.name = u.campaign LEFT JOIN device d ON d.eui = u.eui
-    CROSS JOIN LATERAL (SELECT EXISTS (
-        SELECT 1 FROM device_event e WHERE e.update_id = u.id AND e.kind = 'quarantined' AND NOT EXISTS (
-            SELECT 1 FROM device_event r WHERE r.update_id = u.id AND r.kind IN ('released', 'deleted')
-            AND (r.leg, r.hop, r.attempt) = (e.leg, e.hop, e.attempt))) AS held) q
+    CROSS JOIN LATERAL (SELECT EXISTS (SELECT 1 FROM ({quarantine.HELD}) h
+        WHERE h.update_id = u.id AND h.leg IN ('distribute', 'activate')) AS held) q
     WHERE (q.held OR u.state IN ('activating', 'scheduled', 'unknown')
            OR (u.state = 'closed' AND u.outcome IN ('unknown', 'left'))
            OR (u.device_type = 'PPMID' AND (u.state IN ('requested', 'delivered', 'delivery_failed')

@@ -18,7 +18,7 @@ _SILENCE = frozenset({Kind.OVERDUE, Kind.UNREACHED})
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 # Evidence that names its request, and so shows that the request left quarantine. An 8F72 and an 8F8B name none.
-_OUT_OF_QUARANTINE = frozenset(
+OUT_OF_QUARANTINE = frozenset(
     {
         Kind.RELEASED,
         Kind.DELETED,
@@ -61,7 +61,7 @@ def _quarantined(events: list[Event]) -> frozenset[tuple[int, Leg, int]]:
     held = {(e.hop, e.leg, e.attempt) for e in events if e.kind is Kind.QUARANTINED and e.leg is not Leg.READ}
     if not held:
         return frozenset()
-    gone = {(e.hop, e.leg, e.attempt) for e in events if e.kind in _OUT_OF_QUARANTINE}
+    gone = {(e.hop, e.leg, e.attempt) for e in events if e.kind in OUT_OF_QUARANTINE}
     return frozenset((hop, leg, attempt) for hop, leg, attempt in held - gone if leg)
 
 
