@@ -46,7 +46,8 @@ PROCESSES: tuple[Process, ...] = (
     ),
     Process(name="warden", argv=("{python}", "-m", "workers.warden"), after=(*_LEDGER, "temporal")),
     Process(name="campaign", argv=("{python}", "-m", "workers.campaign"), after=(*_LEDGER, "temporal")),
-    Process(name="gateway", argv=("{python}", "-m", "workers.gateway"), after=(*_LEDGER, "temporal", "emulator")),
+    # Not after Temporal: what a halt can still recall is withdrawn without it.
+    Process(name="gateway", argv=("{python}", "-m", "workers.gateway"), after=(*_LEDGER, "emulator")),
 )
 
 SETTINGS: Mapping[str, str] = {
