@@ -48,11 +48,6 @@ _THREADS = 12
 _MORE = 1.25
 """Devices for each command: the rest wait for their turn when the halt comes."""
 _PATIENCE = 1800.0
-# Images come at once; commands and installations take so long that the halt overtakes them.
-_DELAYS = """
-halt: {deliver: [0, 0], transfer: [0, 0], install: [10, 40], answer: [8, 25], reboot: [0, 0], timeout: [5, 5],
-       retry: [1, 2], hold: [3600, 3600], late: [1, 2], reorder: [1, 2]}
-"""
 
 
 def say(sentence: str) -> None:
@@ -251,6 +246,15 @@ def show(case: Case) -> None:
 # The stack.
 
 
+def _delays(commands: int) -> str:
+    """Images come at once; a command takes longer than the sending of them all, so each is in flight at the halt."""
+    answer = 8 + commands / 20
+    return (
+        f"halt: {{deliver: [0, 0], transfer: [0, 0], install: [10, 40], answer: [{answer}, {answer + 20}], reboot: [0, 0],"
+        " timeout: [5, 5], retry: [1, 2], hold: [3600, 3600], late: [1, 2], reorder: [1, 2]}"
+    )
+
+
 def _process(folder: Path, process: Process) -> Process:
     more = (
         {"HANWAVE_EMULATOR_PROFILE": "halt", "HANWAVE_EMULATOR_DELAYS": str(folder / "delays.yaml")}
@@ -261,10 +265,10 @@ def _process(folder: Path, process: Process) -> Process:
 
 
 @contextmanager
-def started(folder: Path, sizes: dict[str, int]) -> Iterator[Bench]:
+def started(folder: Path, sizes: dict[str, int], delays: str) -> Iterator[Bench]:
     """Everything but the campaign worker, loaded."""
     write_fleet(folder / "samples", sizes)
-    (folder / "delays.yaml").write_text(_DELAYS)
+    (folder / "delays.yaml").write_text(delays)
     table = tuple(_process(folder, each) for each in PROCESSES if each.name != "campaign")
     with Stack(folder, processes=table, settings=dict(SETTINGS)) as stack:
         os.environ["HANWAVE_CONFIG"] = str(folder / "hanwave.toml")
@@ -282,7 +286,7 @@ def run(folder: Path, devices: int, commands: int) -> list[Case]:
     """The three cases; the future-dated one comes first, since its dates must have passed before it is judged."""
     cohort = int(commands * _MORE)
     began = time.monotonic()
-    with started(folder, {"ESME": 2 * cohort, "PPMID": devices}) as bench:
+    with started(folder, {"ESME": 2 * cohort, "PPMID": devices}, _delays(commands)) as bench:
         rows = bench.rows("SELECT eui, device_type FROM device ORDER BY eui")
         meters = [row.eui for row in rows if row.device_type == "ESME"]
         dated = Case("future-dated", meters[:cohort])
@@ -290,7 +294,7 @@ def run(folder: Path, devices: int, commands: int) -> list[Case]:
         batch = Case("batch", [row.eui for row in rows if row.device_type == "PPMID"])
         say(f"the stack is up after {time.monotonic() - began:.0f} s")
         hold_images(bench, immediate)
-        # Long enough to send and to cancel them all at a tenth of a second each, and to see what falls due.
+        # Long enough to send them all, to cancel them all, and for the cancels to arrive.
         lead = 45 + commands * 0.2
         hold_images(bench, dated, activation="future_dated", lead=f"{lead:.0f}s", cancels=1000)
         activate_until(bench, dated, commands)
