@@ -5,4 +5,8 @@ COMMANDS = {
         "workers.recovery_command:recover",
         "Start a campaign, its open wave and its devices again in Temporal, from the ledger alone.",
     ),
+    "reconcile": (
+        "workers.reconcile_command:reconcile",
+        "After the ledger was restored from a backup: find out what happened since, then go on.",
+    ),
 }

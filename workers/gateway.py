@@ -14,11 +14,13 @@ from datetime import UTC, datetime
 from temporalio.client import Client
 
 from activities.dcc import StraightRoute
+from activities.guard import Guarded
 from activities.requests import Sender
 from activities.withdraw import Withdrawals
 from hanwave import settings
 from hanwave.keys import load_credentials
 from hanwave.ledger import database
+from hanwave.ledger.witness import Witness
 from hanwave.settings import Settings, needed
 from workers.process import run
 from workers.wiring import connect, gateway_worker
@@ -34,11 +36,13 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     acb = needed(settings.acb_id, "acb_id")
     with StraightRoute(needed(settings.dcc, "dcc")) as route:
         sender = Sender(ledger, route, credentials, lambda: datetime.now(UTC))
-        async with withdrawing(Withdrawals(ledger, sender, lambda: datetime.now(UTC))):
+        witness = Witness(settings.state / "witness" / "gateway.json")
+        deliver = Guarded(ledger, sender, witness, lambda: datetime.now(UTC))
+        async with withdrawing(Withdrawals(ledger, deliver, lambda: datetime.now(UTC))):
             client = await _connect(settings.temporal, stop)
             if client is None:
                 return
-            async with gateway_worker(client, ledger, sender, acb):
+            async with gateway_worker(client, ledger, deliver, acb):
                 await stop.wait()
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine, text
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.service import RPCError, RPCStatusCode
 
 from activities.wave import start_device
 from hanwave import names
@@ -83,6 +84,22 @@ def _take_turns_back(ledger: Engine, campaign: str) -> None:
             text("UPDATE campaign_device SET picked_at = NULL WHERE campaign = :name AND picked_at IS NOT NULL"),
             {"name": campaign},
         )
+
+
+async def begin_anew(client: Client, ledger: Engine, campaign: str) -> Recovered:
+    """End what runs of a campaign and its waves in the engine, which may be ahead of the ledger, and recover it."""
+    with ledger.connect() as connection:
+        statement = text("SELECT number FROM wave WHERE campaign = :name ORDER BY number")
+        numbers = list(connection.execute(statement, {"name": campaign}).scalars())
+    for workflow_id in (names.campaign_id(campaign), *(names.wave_id(campaign, number) for number in numbers)):
+        try:
+            await client.get_workflow_handle(workflow_id).terminate(
+                "the ledger was restored: it begins anew from there"
+            )
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+    return await recover(client, ledger, campaign)
 
 
 async def _start(client: Client, workflow: str, workflow_id: str, argument: WaveStart | None) -> None:

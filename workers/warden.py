@@ -2,7 +2,8 @@
 
 Guarantees: its heartbeat says that it completed a round, and nothing forward is permitted without a fresh one; a
 campaign or wave that was closed in the engine without its closing row is halted; a device's workflow that was closed
-without an end of its update is started again from the ledger. It decides nothing else.
+without an end of its update is started again from the ledger; a ledger that was put back to an earlier copy is stopped
+whole. It decides nothing else.
 """
 
 import asyncio
@@ -13,9 +14,11 @@ from sqlalchemy import Engine, text
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.guard import stop_if_restored
 from activities.wave import start_device
 from hanwave import names
 from hanwave.ledger import audit, beats, campaigns, control, database, stops, waves
+from hanwave.ledger.witness import Witness
 from hanwave.rollout.device import ENDED
 from hanwave.settings import Settings, needed
 from workers.process import run
@@ -29,10 +32,13 @@ _ENDED_BY_HAND = "ExecutionStatus IN ('Terminated', 'Canceled', 'Failed', 'Timed
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Make rounds until told to stop; a round that fails is logged, and beats no heart."""
     ledger = database.engine(needed(settings.postgres, "postgres").dsn.get_secret_value())
+    witness = Witness(settings.state / "witness" / "warden.json")
     client = await connect(settings.temporal)
     while not stop.is_set():
         try:
+            await asyncio.to_thread(stop_if_restored, ledger, witness, "warden", datetime.now(UTC))
             await make_round(client, ledger, datetime.now(UTC))
+            await asyncio.to_thread(_remember, ledger, witness)
         except Exception:  # noqa: BLE001 - whatever it was, the next round may do better, and the heart stays still
             _LOG.exception("the round failed")
         try:
@@ -129,6 +135,11 @@ def _keep_house(ledger: Engine, now: datetime) -> None:
     audit.catch_up(ledger)
     with ledger.begin() as connection:
         beats.beat(connection, beats.WARDEN, now)
+
+
+def _remember(ledger: Engine, witness: Witness) -> None:
+    with ledger.connect() as connection:
+        witness.sees_chain(connection)
 
 
 if __name__ == "__main__":

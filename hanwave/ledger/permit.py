@@ -77,6 +77,18 @@ def ask(connection: Connection, request: Ask, now: datetime) -> Permit:
     return Permit(outbox_id, request_id, tuple(candidates), refused)
 
 
+def look(connection: Connection, update_id: int, now: datetime) -> int:
+    """Have a device's version read (11.2) out of its turn, whatever the rule asks for: the gateway sends it. The request.
+
+    It takes the device's lease, where nobody has it: the answer is this update's.
+    """
+    lock(connection, [update_id])
+    connection.execute(_TAKE_LEASE, {"ids": [update_id], "now": now})
+    campaign, wave = campaigns.where(connection, update_id)
+    request = Ask(campaign, wave, Leg.READ, [update_id], "11.2", parameters={"out_of_turn": True})
+    return _write(connection, request, standings(connection, [update_id], now), now)[0]
+
+
 def _give_back(connection: Connection, refused: dict[int, str]) -> None:
     """A lease may have been taken before the last check refused: only what was ever granted a step keeps one."""
     statement = text(

@@ -55,9 +55,14 @@ def share(connection: Connection) -> None:
     connection.execute(text("SELECT pg_advisory_xact_lock_shared(:lock)"), {"lock": _LOCK})
 
 
+def lock(connection: Connection) -> None:
+    """Wait for every sender that is marking its request, and keep the next ones waiting until this transaction ends."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+
+
 def stop(connection: Connection, scope: Scope, kind: str, reason: str, actor: str, now: datetime) -> int:
     """Record a stop and return its id; it holds from the commit of this transaction on. Never gated."""
-    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    lock(connection)
     return _insert(connection, scope, kind, reason, actor, now)
 
 

@@ -27,7 +27,7 @@ _DEVICES = text(
         (u.state IN ('unknown', 'activating', 'scheduled', 'quarantined')
             OR coalesce(u.outcome, '') IN ('quiet', 'unknown', 'not_delivered'))
         AND NOT coalesce(d.last_heard > u.changed_at AND d.firmware_version = r.firmware_version, false) AS is_unknown,
-        CASE WHEN v.at > greatest(s.requested, s.activated) THEN v.image
+        CASE WHEN v.at > greatest(s.requested, s.activated) AND u.version IS DISTINCT FROM r.firmware_version THEN v.image
              WHEN u.state = 'settled' AND s.images = 1 AND s.activated > coalesce(v.at, s.requested) THEN '' END AS held
     FROM campaign_device u JOIN campaign c ON c.name = u.campaign JOIN release r ON r.name = c.release
     JOIN device d ON d.eui = u.eui

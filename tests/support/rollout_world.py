@@ -122,7 +122,8 @@ class Rollout:
     def assert_books(self) -> None:
         """What the ledger claims, the books do not deny; no command was executed twice; a RequestID has one body."""
         with self.ledger.connect() as connection:
-            assert disagreements(connection, self.admin) == []
+            denied = disagreements(connection, self.admin)
+        assert not denied, "\n".join(denied)
         assert httpx.get(f"{self.admin}/violations", timeout=30).json() == []
 
     def unknown(self) -> list[str]:

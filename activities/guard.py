@@ -1,0 +1,47 @@
+"""Delivery only over a ledger that remembers what was sent: the gateway's guard against a database that was put back."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Engine, text
+
+from hanwave.ledger import reconcile
+from hanwave.ledger.witness import Witness
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """Delivers outbox rows as the given way does, and remembers each before it leaves; threads may share one."""
+
+    ledger: Engine
+    deliver: Callable[[int], str | None]
+    witness: Witness
+    clock: Callable[[], datetime]
+
+    def __call__(self, outbox_id: int) -> str | None:
+        """Deliver; a sentence where the request could not leave now."""
+        if why := stop_if_restored(self.ledger, self.witness, "gateway", self.clock()):
+            return why
+        with self.ledger.connect() as connection:
+            found = connection.execute(text("SELECT request_id FROM outbox WHERE id = :id"), {"id": outbox_id})
+            request_id = found.scalar_one_or_none()
+        if request_id is not None:
+            self.witness.sends(request_id)
+        return self.deliver(outbox_id)
+
+
+def stop_if_restored(ledger: Engine, witness: Witness, actor: str, now: datetime) -> str | None:
+    """Stop everything where the ledger lacks what this process saw; the sentence that says so."""
+    with ledger.begin() as connection:
+        why = witness.missing(connection)
+        if why is None:
+            return None
+        reconcile.stop_all(connection, why, actor, now)
+    # The stop is in the ledger now, and outlasts this process; what is missing stays missing.
+    witness.forget()
+    _LOG.error("the ledger was restored to an earlier copy: %s. Everything forward is stopped: %s", why, reconcile.ASK)
+    return f"the ledger was restored to an earlier copy: {why}"

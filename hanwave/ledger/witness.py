@@ -1,0 +1,63 @@
+"""What a process has seen committed, kept in a file outside of the database: by it a ledger that was put back is known.
+
+A database that was restored to an earlier copy has forgotten requests that left and halts that were pressed, and cannot
+know it. Guarantee: over a ledger that lacks the last request that it was to send, the gateway sends nothing before all is stopped;
+nor does the warden's heart beat over one that lacks the last link of the audit chain that it saw. What was committed since the warden's last
+round, and led to no request, may be missed: half a minute.
+"""
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+
+class Witness:
+    """The memory of one process; its threads may share it. An empty or lost file has seen nothing, and accuses nobody."""
+
+    def __init__(self, path: Path) -> None:
+        """Read what an earlier run saw."""
+        self._path = path
+        self._lock = threading.Lock()
+        try:
+            self._seen: dict[str, Any] = json.loads(path.read_text())
+        except (OSError, ValueError):
+            self._seen = {}
+
+    def missing(self, connection: Connection) -> str | None:
+        """What this process saw and the ledger lacks, in words; None where it lacks nothing."""
+        seen = self._seen
+        if request := seen.get("request"):
+            statement = text("SELECT 1 FROM outbox WHERE request_id = :request")
+            if connection.execute(statement, {"request": request}).first() is None:
+                return f"it lacks the request {request}, which was to be sent"
+        if link := seen.get("audit"):
+            statement = text("SELECT 1 FROM audit WHERE seq = :seq AND hash = :hash")
+            if connection.execute(statement, link).first() is None:
+                return f"it lacks link {link['seq']} of the audit chain, which was seen"
+        return None
+
+    def sends(self, request_id: str) -> None:
+        """Remember a request that is about to leave."""
+        self._remember({"request": request_id})
+
+    def sees_chain(self, connection: Connection) -> None:
+        """Remember the head of the audit chain."""
+        row = connection.execute(text("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1")).one_or_none()
+        if row:
+            self._remember({"audit": {"seq": row.seq, "hash": row.hash}})
+
+    def forget(self) -> None:
+        """Begin anew: what is missing has been dealt with."""
+        self._remember({"request": None, "audit": None})
+
+    def _remember(self, seen: dict[str, Any]) -> None:
+        # Not synced to the disk: after a power cut it may name an earlier request, and accuses nobody wrongly.
+        with self._lock:
+            self._seen = {**self._seen, **seen}
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            fresh = self._path.with_suffix(".new")
+            fresh.write_text(json.dumps(self._seen))
+            fresh.replace(self._path)

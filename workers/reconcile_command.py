@@ -1,0 +1,70 @@
+"""`hanwave reconcile`: what a person does after PostgreSQL was restored to an earlier copy, in two steps."""
+
+import asyncio
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from sqlalchemy import Engine
+
+from hanwave import settings
+from hanwave.cli.ledger_option import Actor, Database, actor_or_user, now, open_ledger
+from hanwave.cli.output import AsJson, emit
+from hanwave.client import engine
+from hanwave.errors import HanwaveError
+from hanwave.ledger import reconcile as ledger_side
+from workers.recovery import begin_anew, open_campaigns
+
+_PATIENCE = 600.0
+_AT_ONCE = 200
+
+
+def reconcile(
+    *,
+    reason: Annotated[str, typer.Option(help="Why: it is written down.")],
+    go_on: Annotated[bool, typer.Option("--go-on", help="The second step: begin again, and lift the stop.")] = False,
+    actor: Actor = None,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """After a restore: stop all, ask each device of open campaigns what it runs; then, with --go-on, go on.
+
+    The first step may be given again, to see who has answered. Devices that have not by the second are put on hold.
+    """
+    if not reason.strip():
+        raise HanwaveError("--reason is empty: it should say why")
+    who = actor_or_user(actor)
+    with open_ledger(database) as ledger:
+        found = _go_on(ledger, reason, who) if go_on else _find_out(ledger, reason, who)
+        left = f"{found.unrouted} messages wait to be routed; " if found.unrouted else ""
+        done = "it goes on" if go_on else f"{left}`hanwave reconcile --go-on` once enough have answered"
+        emit({**asdict(found), "next": done}, as_json=as_json)
+
+
+def _find_out(ledger: Engine, reason: str, actor: str) -> ledger_side.Reconciled:
+    with ledger.begin() as connection:
+        ledger_side.stop_all(connection, reason, actor, now())
+    busy = True
+    while busy:
+        with ledger.begin() as connection:
+            busy = ledger_side.ask_devices(connection, _AT_ONCE, now()) > 0
+    with ledger.connect() as connection:
+        return ledger_side.standing(connection)
+
+
+def _go_on(ledger: Engine, reason: str, actor: str) -> ledger_side.Reconciled:
+    with ledger.connect() as connection:
+        ledger_side.check(connection)
+    asyncio.run(_begin_anew(ledger))
+    with ledger.begin() as connection:
+        return ledger_side.go_on(connection, reason, actor, now())
+
+
+async def _begin_anew(ledger: Engine) -> None:
+    client = await engine.connect(settings.load().temporal, lazy=True)
+    await engine.is_up(client, 10)
+    with ledger.connect() as connection:
+        wanted = open_campaigns(connection)
+    for campaign in wanted:
+        async with engine.asking(client, _PATIENCE):
+            await begin_anew(client, ledger, campaign)
