@@ -24,11 +24,12 @@ class Guarded:
 
     def __call__(self, outbox_id: int) -> str | None:
         """Deliver; a sentence where the request could not leave now."""
-        if why := stop_if_restored(self.ledger, self.witness, "gateway", self.clock()):
-            return why
         with self.ledger.connect() as connection:
+            is_whole = self.witness.missing(connection) is None
             found = connection.execute(text("SELECT request_id FROM outbox WHERE id = :id"), {"id": outbox_id})
             request_id = found.scalar_one_or_none()
+        if not is_whole and (why := stop_if_restored(self.ledger, self.witness, "gateway", self.clock())):
+            return why
         if request_id is not None:
             self.witness.sends(request_id)
         return self.deliver(outbox_id)

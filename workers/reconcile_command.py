@@ -27,9 +27,10 @@ def reconcile(
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
-    """After a restore: stop all, ask each device of open campaigns what it runs; then, with --go-on, go on.
+    """After the ledger was restored from a backup: find out what happened since, then go on.
 
-    The first step may be given again, to see who has answered. Devices that have not by the second are put on hold.
+    The first step stops all, and asks each device of open campaigns what it runs; given again, it shows who has answered.
+    The second, with --go-on, starts the campaigns anew and lifts the stop; devices that have not answered are put on hold.
     """
     if not reason.strip():
         raise HanwaveError("--reason is empty: it should say why")
