@@ -3,14 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: check test lock clean
+.PHONY: demo check test lock clean
 
-# --no-cache-dir is not set: a second checkout on the same machine installs in seconds.
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
+
+# Roll releases out to a fleet of 400, with real parts, in some four minutes.
+demo: $(VENV)/.installed
+	$(BIN)/python -m infra.demo
 
 # The fast set, under two minutes: style, types, import contracts, and the tests of pure code.
 check: $(VENV)/.installed

@@ -18,9 +18,8 @@ from hanwave.firmware.image import manufacturer_image_hash
 from hanwave.firmware.life import Stage, Step
 from hanwave.firmware.release import Release
 from hanwave.firmware.terms import CplStatus, DeviceType, FirmwareVersion, HardwareRange, Model
-from infra.emulator.fleet import MODELS, write_fleet
+from infra.emulator.fleet import ALL_COLUMNS, MODELS, write_fleet
 from infra.emulator.fleet import Model as MarketModel
-from infra.emulator.intake import OWN_COLUMNS
 from infra.emulator.pki import make_pki
 
 MADE = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
@@ -109,16 +108,11 @@ def make_samples(folder: Path, size: int = 400, seed: str = "demo") -> None:
 
 
 def _write_fleets(folder: Path, size: int, seed: str) -> None:
+    with (folder / "fleet.csv").open("w", newline="") as file:
+        write_fleet(file, size, seed)
     fresh = folder / "emulator-fleet.csv.new"
     with fresh.open("w", newline="") as file:
-        write_fleet(file, size, seed)
-    with fresh.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    with (folder / "fleet.csv").open("w", newline="") as file:
-        kept = [column for column in rows[0] if column not in OWN_COLUMNS]
-        writer = csv.DictWriter(file, kept, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        write_fleet(file, size, seed, columns=ALL_COLUMNS)
     fresh.rename(folder / "emulator-fleet.csv")
 
 

@@ -81,7 +81,7 @@ def _plan(
     request = CampaignRequest(
         release=release,
         cohort=Cohort(devices=tuple(euis)),
-        policy=frame.policy.all_at_once(),
+        policy=frame.policy.for_rollback(),
         author=actor,
         rollback_of=campaign,
     )

@@ -156,9 +156,17 @@ class Policy(_Strict):
     soak_check: StrictBool = True
     """Read the version back (11.2) at the end of the soak: a device that went quiet is not settled."""
 
-    def all_at_once(self) -> Self:
-        """The same policy in one wave: a rollback does not wait for gates, only for its devices."""
-        return self.model_copy(update={"waves": (Wave(share=1),)})
+    def for_rollback(self) -> Self:
+        """The same policy for undoing a campaign: one wave, and the hub's word is enough.
+
+        A rollback does not wait for gates. And a device that its image has silenced cannot say that it verified the
+        next one, so it is activated on the hub's word half-way to its deadline: it checks the hash itself.
+        """
+        deadlines = {
+            kind: d.model_copy(update={"activate_unverified_after": d.activate_unverified_after or d.distribute / 2})
+            for kind, d in self.deadlines.items()
+        }
+        return self.model_copy(update={"waves": (Wave(share=1),), "deadlines": deadlines})
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
