@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import OperationalError
 
 from hanwave.client import Client
 from hanwave.credentials import Certificate, load_private_key
@@ -102,8 +103,14 @@ class Rollout:
             yield client
 
     def rows(self, statement: str, **values: Any) -> Sequence[Any]:
-        with self.ledger.connect() as connection:
-            return connection.execute(text(statement), values).all()
+        """Ask the ledger; again, where the connection was lost with a server that was killed."""
+        for _ in range(3):
+            try:
+                with self.ledger.connect() as connection:
+                    return connection.execute(text(statement), values).all()
+            except OperationalError:
+                time.sleep(0.2)
+        raise AssertionError("the ledger cannot be reached")
 
     def value(self, statement: str, **values: Any) -> Any:
         return self.rows(statement, **values)[0][0]
