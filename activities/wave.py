@@ -154,7 +154,8 @@ async def start_device(
             task_queue=names.CAMPAIGN_QUEUE,
             id_reuse_policy=reuse,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            start_delay=max(delay, MARGIN),
+            # A wake does not end the delay of its own start: whoever is not there yet is started awake.
+            start_delay=None if wake else max(delay, MARGIN),
             start_signal=names.WAKE if wake else None,
             start_signal_args=[wake] if wake else [],
             static_summary=f"{fact.device_type} {fact.eui} in wave {fact.wave} of {campaign}",

@@ -114,10 +114,12 @@ class FirmwareCampaign:
 
     async def _until(self, done: verbs.Test, waits_for: verbs.Says) -> View:
         """Wait until the ledger says so. It is asked when something is heard, and now and then."""
-        while not done(view := await self._look(waits_for(self._known))):
+        while True:
+            # Before the look: what changes while it is under way is looked at again.
             self._changed = False
-            if workflow.info().is_continue_as_new_suggested() and workflow.all_handlers_finished():
-                workflow.continue_as_new()
+            if done(view := await self._look(waits_for(self._known))):
+                return view
+            self._renew()
             seconds = max(2.0, 10 * view.sweep)
             try:
                 await workflow.wait_condition(
@@ -127,7 +129,11 @@ class FirmwareCampaign:
                 )
             except TimeoutError:
                 continue
-        return view
+
+    def _renew(self) -> None:
+        """Begin a new history where this one is long; the ledger holds all that there is to carry."""
+        if workflow.info().is_continue_as_new_suggested() and workflow.all_handlers_finished():
+            workflow.continue_as_new()
 
     def _approvals_wanted(self, view: View) -> str:
         wanted = view.approvals - len(view.approvers)
@@ -167,10 +173,13 @@ class FirmwareCampaign:
     async def _restore(self, restoring: list[str]) -> None:
         """Run the rollback's campaigns, and wait for their ends and for our own devices still in flight."""
         for name in restoring:
+            if await self._ask(CampaignActivities.are_closed, [name]):
+                continue
             await self._start(names.CAMPAIGN_WORKFLOW, None, names.campaign_id(name), f"rolls {self._name} back")
         self._waits_for = f"the rollback: {', '.join(restoring)}"
         while not await self._ask(CampaignActivities.are_closed, restoring):
             await self._look(self._waits_for)
+            self._renew()
             await workflow.sleep(timedelta(seconds=max(2.0, 2 * self._known.sweep)), summary=self._waits_for)
 
     # The verbs. Each is an Update, so that whoever sends it learns at once what came of it.

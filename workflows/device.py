@@ -42,7 +42,7 @@ class DeviceUpdate:
         """Take the device to its end; the result is the state that the ledger has for it."""
         start = _read(raw)
         # Whether the start delay ended by itself, by a signal or by an Update cannot be known: the ledger is asked.
-        heard = self._wakes.pop() if self._wakes else None
+        heard = self._hear()
         while not (heard and _over(heard)):
             result = await workflow.execute_activity_method(
                 GatewayActivities.advance,
@@ -59,8 +59,13 @@ class DeviceUpdate:
             if workflow.info().is_continue_as_new_suggested() and not self._wakes:
                 workflow.continue_as_new(start)
             await workflow.wait_condition(lambda: bool(self._wakes))
-            heard = self._wakes.pop()
+            heard = self._hear()
         return heard.state if heard and _over(heard) else self._state
+
+    def _hear(self) -> names.Wake | None:
+        """The wake that counts of those that came: one look at the ledger answers them all."""
+        heard, self._wakes = self._wakes, []
+        return next(filter(_over, heard), heard[-1] if heard else None)
 
     @workflow.signal(name=names.WAKE)
     def wake(self, *said: Any) -> None:

@@ -24,8 +24,6 @@ with workflow.unsafe.imports_passed_through():
     from hanwave.rollout.request import RequestError, parse
 
 _EXAMPLE = '{"campaign": "spring", "wave": 1}'
-_SWEEPS = 200
-"""Sweeps a run: some twelve events each, well under the history's limits."""
 _PATIENT = RetryPolicy(maximum_interval=timedelta(seconds=30))
 _SHORT = timedelta(minutes=2)
 _LONG = timedelta(minutes=30)
@@ -33,11 +31,12 @@ _LONG = timedelta(minutes=30)
 
 @dataclass(frozen=True)
 class WaveStart:
-    """The input of a wave: which one, and how often (in seconds) it sweeps at least."""
+    """The input of a wave: which one, how often (in seconds) it sweeps at least, and how many sweeps a run has."""
 
     campaign: str
     wave: int
     sweep: float = 30.0
+    sweeps: int = 200  # some twelve events each, well under the history's limits
 
 
 _INPUT = TypeAdapter(WaveStart)
@@ -62,7 +61,7 @@ class RolloutWave:
             WaveActivities.open_wave, ref, start_to_close_timeout=_SHORT, heartbeat_timeout=BEAT, retry_policy=_PATIENT
         )
         done, sweeps = False, 0
-        while not done and sweeps < _SWEEPS:
+        while not done and sweeps < start.sweeps:
             done, sweeps = await self._round(start), sweeps + 1
         if not done:
             workflow.continue_as_new(start)

@@ -32,14 +32,17 @@ _numbers = count(1)
 @pytest.fixture(scope="session")
 def ledger_template(postgres: Postgres) -> str:
     """The name of a migrated database that nobody is connected to."""
-    dsn = create_database(postgres, "ledger_template")
+    make_ledger(create_database(postgres, "ledger_template"))
+    return "ledger_template"
+
+
+def make_ledger(dsn: str) -> None:
+    """Migrate an empty database, as its owner. No test has a warden: one that was well in the far future permits."""
     owner = database.engine(dsn)
     database.migrate(owner, APPLICATION)
     with owner.begin() as connection:
-        # These tests have no warden: one that was well in the far future lets their permits pass.
         beats.beat(connection, beats.WARDEN, datetime(2100, 1, 1, tzinfo=UTC))
     owner.dispose()
-    return "ledger_template"
 
 
 @pytest.fixture
