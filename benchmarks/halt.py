@@ -1,6 +1,6 @@
 """A halt in mid-flight: an immediate 11.3, a future-dated 11.3, and an accepted 11.4 batch, over the emulator.
 
-Run as `python -m benchmarks.halt [--devices 5000] [--commands 600] [--state FOLDER]`. Real processes: PostgreSQL, emulator, receive
+Run as `python -m benchmarks.halt [--devices 5000] [--commands 500] [--state FOLDER]`. Real processes: PostgreSQL, emulator, receive
 service, warden, and a gateway that withdraws by itself. The forward steps are driven from here through the gateway's own
 activities, without Temporal, which would only be slower: the 11.4 goes to --devices PPMIDs in one request; of each 11.3,
 --commands have been sent when the halt comes, and a quarter more are being sent. (5,000 of each take some half an hour.)
@@ -295,14 +295,15 @@ def run(folder: Path, devices: int, commands: int) -> list[Case]:
         say(f"the stack is up after {time.monotonic() - began:.0f} s")
         hold_images(bench, immediate)
         # Long enough to send them all, to cancel them all, and for the cancels to arrive.
-        lead = 45 + commands * 0.2
+        lead = 80 + commands * 0.27
         hold_images(bench, dated, activation="future_dated", lead=f"{lead:.0f}s", cancels=1000)
         activate_until(bench, dated, commands)
         activate_until(bench, immediate, commands)
+        # The batch's thousands of alerts would queue before the answers to the cancels.
+        wait_for_cancels(bench, dated)
         bench.plan(batch, "delta-ppmid-0401")
         bench.distribute(batch)
         bench.press(batch)
-        wait_for_cancels(bench, dated)
         deadline = time.monotonic() + _PATIENCE
         while left := bench.due():
             if time.monotonic() > deadline:
@@ -318,7 +319,7 @@ def run(folder: Path, devices: int, commands: int) -> list[Case]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--devices", type=int, default=5000, help="PPMIDs in the 11.4 batch")
-    parser.add_argument("--commands", type=int, default=600, help="11.3s that have been sent when the halt comes")
+    parser.add_argument("--commands", type=int, default=500, help="11.3s that have been sent when the halt comes")
     parser.add_argument("--state", type=Path, help="keep the state folder here, with its logs")
     told = parser.parse_args()
     began = time.monotonic()

@@ -14,7 +14,9 @@ from sqlalchemy import Connection, text
 from hanwave.rollout.policy import Policy
 
 AGAIN = timedelta(minutes=1)
-"""A cancel of which nothing came is followed by another, under a new RequestID, after this long."""
+"""A cancel that the DCC did not take is followed by another, under a new RequestID, after this long."""
+UNHEARD = timedelta(minutes=5)
+"""And one that it took, and of which the device has said nothing, after this long: answers queue when thousands are due."""
 
 # The latest 11.3 of each device whose activation may be outstanding; a permit that has not left counts too.
 _DATED = """
@@ -61,7 +63,7 @@ _DUE = text(
             ('model', d.manufacturer || '/' || d.model))))
     AND NOT EXISTS (
         SELECT 1 FROM outbox w WHERE w.update_id = f.id AND w.leg = 'withdraw' AND w.id > f.request
-        AND (w.state IN ('granted', 'ready') OR w.granted_at > :since))
+        AND (w.state IN ('granted', 'ready') OR w.granted_at > CASE WHEN w.state = 'acknowledged' THEN :unheard ELSE :since END))
     AND (CAST(:ids AS bigint[]) IS NULL OR f.id = ANY(:ids))
     ORDER BY f.at, f.id LIMIT :most
     """
@@ -70,7 +72,13 @@ _DUE = text(
 
 def due(connection: Connection, now: datetime, most: int, ids: Sequence[int] | None = None) -> list[Due]:
     """The activations (of those updates) that a stop withdraws and that no cancel is under way for, earliest first."""
-    values = {"now": now, "since": now - AGAIN, "most": most, "ids": None if ids is None else list(ids)}
+    values = {
+        "now": now,
+        "since": now - AGAIN,
+        "unheard": now - UNHEARD,
+        "most": most,
+        "ids": None if ids is None else list(ids),
+    }
     return [Due(*row) for row in connection.execute(_DUE, values)]
 
 

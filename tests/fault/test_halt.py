@@ -176,14 +176,19 @@ def test_an_activation_whose_answer_is_not_in_yet_is_cancelled_too(world):
     assert due(world) == [update_id]
 
 
-def test_a_cancel_is_not_asked_for_twice_but_again_when_nothing_came_of_it(world):
+@pytest.mark.parametrize(
+    ("reply", "again"), [(None, withdrawal.AGAIN), (OK, withdrawal.UNHEARD)], ids=["lost", "taken"]
+)
+def test_a_cancel_is_not_asked_for_twice_but_again_when_nothing_came_of_it(world, reply, again):
     (update_id,) = scheduled(world, 1)
     halt(world)
-    cancels = Cancels(world, None)
+    cancels = Cancels(world, reply)
     assert cancels.withdrawals.round() == 1
     assert cancels.withdrawals.round() == 0
     assert ask(world, Leg.WITHDRAW, [update_id]).refused == {update_id: "it has nothing to withdraw now"}
-    world.later(seconds=withdrawal.AGAIN.total_seconds() + 1)
+    world.later(seconds=again.total_seconds() - 1)
+    assert cancels.withdrawals.round() == 0
+    world.later(seconds=2)
     assert cancels.withdrawals.round() == 1
     assert world.count("outbox_device", "leg = 'withdraw'") == 2
 
