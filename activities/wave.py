@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from pydantic import TypeAdapter
 from sqlalchemy import Connection, Engine
 from temporalio import activity
 from temporalio.client import Client
@@ -56,6 +57,12 @@ class DeviceStart:
     campaign: str
     update_id: int
     eui: str
+
+
+# Made once a process: the sandbox reads a workflow's own module anew for each run, and each of these takes half a
+# millisecond to make.
+DEVICE_INPUT = TypeAdapter(DeviceStart)
+WAKE_INPUT = TypeAdapter(names.Wake)
 
 
 def now() -> datetime:

@@ -50,6 +50,7 @@ from infra.stack.stack import Stack
 
 CORES = os.cpu_count() or 1
 _PATIENCE = 900.0
+_RESTING = 0.1  # core-seconds a second: Temporal alone polls at some 0.05
 _SAMPLED = 100  # histories read a shape: each is one RPC, and they are all alike
 GOALS = {"ESME": (16, 4), "PPMID": (6, 2)}
 _RELEASES = {"ESME": "acme-esme-0104", "PPMID": "delta-ppmid-0401"}
@@ -119,9 +120,20 @@ def processes(stack: Stack) -> dict[str, int]:
     return {"driver": os.getpid()} | {name: row.identity.pid for name, row in rows if row.identity and row.is_up}
 
 
+async def _at_rest(pids: dict[str, int]) -> None:
+    """Wait until everything has started: a process runs long before it has read its modules."""
+    used = processor_seconds(pids)
+    for _ in range(20):
+        await asyncio.sleep(1)
+        last, used = used, processor_seconds(pids)
+        if all(used[name] - last[name] < _RESTING for name in pids):
+            return
+
+
 async def measure(stack: Stack, devices: int, work: Callable[[], Awaitable[None]]) -> Measured:
     """Time and processor time of a piece of work."""
     pids = processes(stack)
+    await _at_rest(pids)
     before, began = processor_seconds(pids), time.monotonic()
     await work()
     seconds, after = time.monotonic() - began, processor_seconds(pids)

@@ -13,18 +13,16 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     from activities.beat import BEAT
     from activities.gateway import GatewayActivities
-    from activities.wave import DeviceStart
+    from activities.wave import DEVICE_INPUT, WAKE_INPUT, DeviceStart
     from hanwave import names
     from hanwave.rollout.device import State
     from hanwave.rollout.request import RequestError, parse
 
 _EXAMPLE = '{"campaign": "spring", "update_id": 1, "eui": "00-DB-12-34-56-78-90-A0"}'
-_INPUT = TypeAdapter(DeviceStart)
-_WAKE = TypeAdapter(names.Wake)
 _PROVEN = (State.CONFIRMED, State.SETTLED, State.CLOSED)
 
 
@@ -71,7 +69,7 @@ class DeviceUpdate:
     def wake(self, *said: Any) -> None:
         """The device's turn has come, or evidence decides: look at the ledger. So it does where no Wake was sent."""
         try:
-            self._wakes.append(_WAKE.validate_python(said[0] if said else None))
+            self._wakes.append(WAKE_INPUT.validate_python(said[0] if said else None))
         except ValidationError:
             self._wakes.append(names.Wake("it was woken by hand"))
 
@@ -87,7 +85,7 @@ def _over(wake: names.Wake) -> bool:
 
 def _read(raw: Any) -> DeviceStart:
     try:
-        start: DeviceStart = parse(_INPUT, raw, _EXAMPLE)
+        start: DeviceStart = parse(DEVICE_INPUT, raw, _EXAMPLE)
     except RequestError as error:
         raise ApplicationError(str(error), type="BadInput", non_retryable=True) from error
     return start
