@@ -89,6 +89,9 @@ def read_command(
 def verify_command(
     file: MessageFile,
     trust: Annotated[list[Path], typer.Option("--trust", metavar="CERT", help="A trusted certificate; repeatable.")],
+    more: Annotated[
+        list[Path] | None, typer.Argument(metavar="[CERT]...", help="More trusted certificates, after the first.")
+    ] = None,
     role: Annotated[
         str | None,
         typer.Option(
@@ -107,7 +110,7 @@ def verify_command(
         wanted = _role(role)
     else:
         wanted = Role.XML_SIGN if isinstance(examine(data).message, Request) else Role.DSP_XML_SIGN
-    store = TrustStore([Certificate.load(read_file(c, "the certificate"), str(c)) for c in trust], wanted)
+    store = TrustStore([Certificate.load(read_file(c, "the certificate"), str(c)) for c in (*trust, *(more or ()))], wanted)
     signed = read_signed(data, store, _time(at) or datetime.now(UTC), max_bytes=MAX_REQUEST_BYTES)
     assert signed.signer is not None
     facts = {
