@@ -185,6 +185,8 @@ class FirmwareCampaign:
     # The verbs. Each is an Update, so that whoever sends it learns at once what came of it.
 
     async def _act(self, activity: Any, act: Act) -> Any:
+        # Whoever starts a campaign may act upon it at once: what is refused, the ledger refuses, once there is a plan.
+        await workflow.wait_condition(lambda: self._view is not None)
         result = await self._ask(activity, act)
         self._changed = True
         return result
@@ -198,16 +200,17 @@ class FirmwareCampaign:
     @approve.validator
     def _check_approve(self, raw: Any = None) -> None:
         verb = verbs.read(verbs.Approve, raw)
-        if verb.actor == self._known.author:
+        if self._view and verb.actor == self._view.author:
             _refuse(f"{verb.actor} is the author of this campaign, and cannot approve it")
-        if verb.digest != self._known.digest:
-            _refuse(f"the plan's digest is {self._known.digest}, not {verb.digest[:80]}")
+        if self._view and verb.digest != self._view.digest:
+            _refuse(f"the plan's digest is {self._view.digest}, not {verb.digest[:80]}")
 
     @workflow.update
     async def halt(self, raw: Any = None) -> Stopped:
         """Stop everything forward at once: {"actor": "ann", "reason": "..."}; both may be left out."""
         verb = verbs.read_halt(raw)
-        stopped: Stopped = await self._act(CampaignActivities.halt_campaign, Act(self._name, verb.actor, verb.reason))
+        stopped: Stopped = await self._ask(CampaignActivities.halt_campaign, Act(self._name, verb.actor, verb.reason))
+        self._changed = True
         return stopped
 
     @halt.validator
@@ -253,6 +256,7 @@ class FirmwareCampaign:
     async def roll_back(self, raw: Any = None) -> Restore:
         """Undo: {"actor": "ann", "reason": "...", "releases": ["the fallback", "one for models that refuse it"]}."""
         verb = verbs.read(verbs.RollBack, raw)
+        await workflow.wait_condition(lambda: self._view is not None)
         releases = list(verb.releases or self._known.fallbacks)
         act = Act(self._name, verb.actor, verb.reason, releases=releases)
         restored: Restore = await self._act(CampaignActivities.plan_rollback, act)
@@ -261,7 +265,7 @@ class FirmwareCampaign:
     @roll_back.validator
     def _check_roll_back(self, raw: Any = None) -> None:
         verb = verbs.read(verbs.RollBack, raw)
-        if not verb.releases and not self._known.fallbacks:
+        if not verb.releases and self._view and not self._view.fallbacks:
             _refuse(f"name the releases to go back to, as in {verbs.example(verbs.RollBack)}")
 
     @workflow.signal(name=names.WAVE_STOPPED)
