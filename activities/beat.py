@@ -4,6 +4,7 @@ Without it the engine learns of a lost worker when the activity's whole time is 
 """
 
 import asyncio
+import inspect
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -26,7 +27,7 @@ class Beating(Interceptor):
 
 class _Heart(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 - the SDK's
-        heart = asyncio.create_task(_beat())
+        heart = asyncio.create_task(_beat(in_thread=not inspect.iscoroutinefunction(input.fn)))
         try:
             return await super().execute_activity(input)
         finally:
@@ -35,7 +36,11 @@ class _Heart(ActivityInboundInterceptor):
                 await heart
 
 
-async def _beat() -> None:
+async def _beat(*, in_thread: bool) -> None:
     while True:
         await asyncio.sleep(_EVERY)
-        activity.heartbeat()
+        if in_thread:
+            # The SDK makes a threaded activity's heartbeat wait for the event loop: called there, it would wait for itself.
+            await asyncio.to_thread(activity.heartbeat)
+        else:
+            activity.heartbeat()

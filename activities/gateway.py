@@ -1,6 +1,7 @@
 """What a wave and a device ask of the DCC: permit, then delivery. Each may be called again at any point of a crash."""
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from sqlalchemy import Engine
@@ -14,6 +15,8 @@ from hanwave.rollout.decide import Step
 from hanwave.rollout.device import ENDED
 from hanwave.rollout.events import Leg
 
+_READERS = 4
+"""Versions that one activity reads at once: a wave waits for it, and its other devices with it."""
 _READS = {Step.READ: (Leg.READ, "11.2")}
 _STEPS = {Step.ACTIVATE: (Leg.ACTIVATE, "11.3"), **_READS}
 Deliver = Callable[[int], str | None]
@@ -69,11 +72,8 @@ class GatewayActivities:
     @activity.defn(no_thread_cancel_exception=True)
     def read_versions(self, updates: list[int]) -> int:
         """Read the version of each device (11.2), at the end of its soak; how many were asked."""
-        asked = 0
-        for update_id in updates:
-            asked += self._step(update_id, _READS) is None
-            activity.heartbeat(asked)
-        return asked
+        with ThreadPoolExecutor(_READERS) as readers:
+            return sum(reason is None for reason in readers.map(lambda each: self._step(each, _READS), updates))
 
     @activity.defn(no_thread_cancel_exception=True)
     def advance(self, device: DeviceStart) -> Advanced:

@@ -131,7 +131,7 @@ class RolloutWave:
                 retry_policy=_PATIENT,
                 summary=f"reads {len(sweep.read)} versions",
             )
-        return await self._distribute(ref, sweep) or bool(sweep.ended)
+        return await self._distribute(ref, sweep) or bool(sweep.ended or sweep.read)
 
     async def _distribute(self, ref: WaveRef, sweep: Sweep) -> bool:
         if not sweep.distribute or sweep.stopped:

@@ -21,6 +21,7 @@ from hanwave.rollout.gate import Judgement, judge
 
 PICK_AGAIN = timedelta(minutes=5)
 """A device that was given its turn and made nothing of it (its signal was lost) is given it again after this long."""
+_MOST_READS = 50  # a sweep: at some 20 a second, for so long the wave does nothing else
 _MOST = 2000  # rows a sweep: at some 50 us a fold, a tenth of a second under locks
 
 
@@ -130,9 +131,9 @@ def _reads(connection: Connection, campaign: str, wave: int, now: datetime) -> l
     rows = connection.execute(
         text(
             "SELECT id FROM campaign_device WHERE campaign = :campaign AND wave = :wave AND due_at <= :now"
-            " AND step = 'read' AND state <> 'unknown' ORDER BY due_at, id LIMIT 200"
+            " AND step = 'read' AND state <> 'unknown' ORDER BY due_at, id LIMIT :most"
         ),
-        {"campaign": campaign, "wave": wave, "now": now},
+        {"campaign": campaign, "wave": wave, "now": now, "most": _MOST_READS},
     )
     return list(rows.scalars())
 

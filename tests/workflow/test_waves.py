@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import text
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
@@ -112,7 +113,10 @@ async def test_no_update_is_lost_while_a_campaign_continues_as_new(fleet, impati
             for done in asyncio.as_completed(sent):
                 assert await done == "every forward leg is paused"
         # Each was answered, so each is in the ledger, whichever run it came to.
-        assert fleet.count("note", "verb = 'pause' AND reason LIKE 'number %'") == 30
+        # (An activity may run twice: a pause that is recorded twice stops nothing more, and one resume lifts both.)
+        with fleet.engine.connect() as connection:
+            reasons = connection.execute(text("SELECT DISTINCT reason FROM note WHERE verb = 'pause'")).scalars()
+            assert set(reasons) == {f"number {number}" for number in range(30)}
         async with asyncio.timeout(20):
             await impatient.get_workflow_handle(handle.id).execute_update("resume", {"actor": "ann", "reason": "over"})
             assert fleet.count("stop", "lifted_at IS NULL") == 0
