@@ -110,7 +110,9 @@ def verify_command(
         wanted = _role(role)
     else:
         wanted = Role.XML_SIGN if isinstance(examine(data).message, Request) else Role.DSP_XML_SIGN
-    store = TrustStore([Certificate.load(read_file(c, "the certificate"), str(c)) for c in (*trust, *(more or ()))], wanted)
+    store = TrustStore(
+        [Certificate.load(read_file(c, "the certificate"), str(c)) for c in (*trust, *(more or ()))], wanted
+    )
     signed = read_signed(data, store, _time(at) or datetime.now(UTC), max_bytes=MAX_REQUEST_BYTES)
     assert signed.signer is not None
     facts = {

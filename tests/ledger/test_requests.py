@@ -143,7 +143,9 @@ def row(world: World, outbox_id: int | None):
 # What is built.
 
 
-@pytest.mark.parametrize(("device_type", "kind"), [("HCALCS", duis.UpdateFirmware), ("PPMID", duis.UpdatePPMIDFirmware)])
+@pytest.mark.parametrize(
+    ("device_type", "kind"), [("HCALCS", duis.UpdateFirmware), ("PPMID", duis.UpdatePPMIDFirmware)]
+)
 def test_a_batch_holds_the_signed_image_and_exactly_the_granted_devices(world, dcc, sender, device_type, kind, pki):
     world.device_type = device_type
     permitted = granted(world, size=5)
