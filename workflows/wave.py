@@ -25,6 +25,8 @@ with workflow.unsafe.imports_passed_through():
 
 _EXAMPLE = '{"campaign": "spring", "wave": 1}'
 _PATIENT = RetryPolicy(maximum_interval=timedelta(seconds=30))
+_OPENING = RetryPolicy(maximum_interval=timedelta(seconds=30), non_retryable_error_types=["LedgerError"])
+"""A wave that may not begin says so and ends; the rest of a wave waits for a ledger that comes back."""
 _SHORT = timedelta(minutes=2)
 _LONG = timedelta(minutes=30)
 
@@ -58,7 +60,7 @@ class RolloutWave:
         start = _read(raw)
         ref = WaveRef(start.campaign, start.wave)
         await workflow.execute_activity_method(
-            WaveActivities.open_wave, ref, start_to_close_timeout=_SHORT, heartbeat_timeout=BEAT, retry_policy=_PATIENT
+            WaveActivities.open_wave, ref, start_to_close_timeout=_SHORT, heartbeat_timeout=BEAT, retry_policy=_OPENING
         )
         done, sweeps = False, 0
         while not done and sweeps < start.sweeps:

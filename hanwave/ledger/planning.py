@@ -39,6 +39,7 @@ def release(connection: Connection, name: str) -> Release:
 def draw(connection: Connection, name: str, request: CampaignRequest, user_id: str) -> Plan:
     """The plan of a request, without keeping it; LedgerError where it would update nobody."""
     wanted = _wanted(connection, request)
+    _check_ready(connection, wanted)
     candidates = list(_candidates(connection, request, wanted, user_id))
     plan = make_plan(wanted, candidates, request.policy, request.seed or name)
     if not any(plan.waves):
@@ -121,6 +122,19 @@ def _nobody(plan: Plan, seen: int) -> str:
         return "the cohort is empty: no device in the fleet matches its filters and the release's type"
     reason, n = next(iter(summary("", plan).left_out.items()))
     return f"no device would be updated: of {seen} in the cohort, {n} are left out because: {reason}"
+
+
+_READY = frozenset({"signed", "pilot", "general"})
+
+
+def _check_ready(connection: Connection, wanted: Wanted) -> None:
+    """A release is planned only once it may be sent: on the CPL, and signed where its devices want a signature."""
+    stage = connection.execute(text("SELECT stage FROM release WHERE name = :n"), {"n": wanted.release}).scalar_one()
+    ready = _READY | {"cpl_active"} if wanted.device_type.one_step else _READY
+    if stage not in ready:
+        raise LedgerError(
+            f"release {wanted.release} is {stage}: it can be planned once it is {', '.join(sorted(ready))}"
+        )
 
 
 def _wanted(connection: Connection, request: CampaignRequest) -> Wanted:

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, text
 
 from hanwave.ledger import campaigns, control, stops
+from hanwave.ledger.database import LedgerError
 from hanwave.ledger.permit import exposed
 from hanwave.ledger.standing import Fact, Folded, lock, record, refold, standings
 from hanwave.rollout.decide import Decision, Outcome, Step
@@ -205,7 +206,19 @@ def _next_due(connection: Connection, campaign: str, wave: int, now: datetime) -
 
 
 def open_wave(connection: Connection, campaign: str, wave: int, now: datetime) -> None:
-    """Record that a wave began; again, nothing."""
+    """Record that a wave began; again, nothing. LedgerError where it may not: an earlier gate has not passed.
+
+    A wave's workflow can be started by hand in the Web UI: the gate is asked here, and not only by the campaign.
+    """
+    held = connection.execute(
+        text(
+            "SELECT min(number) FROM wave WHERE campaign = :campaign AND number < :wave"
+            " AND verdict IS DISTINCT FROM 'pass' AND passed_by IS NULL"
+        ),
+        {"campaign": campaign, "wave": wave},
+    ).scalar_one()
+    if held is not None:
+        raise LedgerError(f"wave {wave} of {campaign} may not begin: the gate of wave {held} has not passed")
     connection.execute(
         text("UPDATE wave SET opened_at = coalesce(opened_at, :now) WHERE campaign = :campaign AND number = :wave"),
         {"campaign": campaign, "wave": wave, "now": now},

@@ -7,12 +7,14 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from hanwave.ledger import beats, campaigns, outbox, permit, stops
+from hanwave.ledger import beats, campaigns, outbox, permit, planning, stops, waves
+from hanwave.ledger.database import LedgerError
 from hanwave.ledger.standing import Fact, record
 from hanwave.rollout.device import State
 from hanwave.rollout.events import Event, Evidence, Kind, Leg
 from hanwave.rollout.policy import Policy, Wave
-from tests.support.ledger import ACB, HASH, VERSION, World
+from hanwave.rollout.request import CampaignRequest
+from tests.support.ledger import ACB, HASH, US, VERSION, World
 
 pytestmark = pytest.mark.ledger
 OK = outbox.Answer("I99", b"<ok/>")
@@ -299,3 +301,33 @@ def test_the_application_cannot_rewrite_what_happened(world, statement):
     hold_image(world)
     with pytest.raises(DBAPIError, match="permission denied"), world.engine.begin() as connection:
         connection.execute(text(statement))
+
+
+@pytest.mark.parametrize("stage", ["received", "cpl_submitted", "cpl_active", "withdrawn"])
+def test_a_release_that_may_not_be_sent_cannot_be_planned(world, stage):
+    world.release_document()
+    world.fleet(1)
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE release SET stage = :stage"), {"stage": stage})
+    request = CampaignRequest(release="r2", author="ann")
+    with pytest.raises(LedgerError, match=f"release r2 is {stage}"), world.engine.begin() as connection:
+        planning.freeze(connection, "spring", request, US, world.now)
+    assert world.count("campaign") == 0
+
+
+def test_a_wave_does_not_begin_before_the_gate_of_an_earlier_one_has_passed(world):
+    world.campaign(world.fleet(1))
+    with world.engine.begin() as connection:
+        connection.execute(text("INSERT INTO wave (campaign, number, size) VALUES ('spring', 2, 0)"))
+    with pytest.raises(LedgerError, match="wave 2 of spring may not begin: the gate of wave 1"):
+        begin_wave(world, 2)
+    begin_wave(world, 1)
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE wave SET passed_by = 'ann' WHERE number = 1"))
+    begin_wave(world, 2)
+    assert world.count("wave", "opened_at IS NOT NULL") == 2
+
+
+def begin_wave(world: World, number: int) -> None:
+    with world.engine.begin() as connection:
+        waves.open_wave(connection, "spring", number, world.now)
