@@ -73,7 +73,13 @@ class GatewayActivities:
     def read_versions(self, updates: list[int]) -> int:
         """Read the version of each device (11.2), at the end of its soak; how many were asked."""
         with ThreadPoolExecutor(_READERS) as readers:
-            return sum(reason is None for reason in readers.map(lambda each: self._step(each, _READS), updates))
+            return sum(reason is None for reason in readers.map(self._read, updates))
+
+    def _read(self, update_id: int) -> str | None:
+        """Finish a read that a killed gateway left behind, else ask anew; a sentence where nothing left."""
+        with self.ledger.connect() as connection:
+            unfinished = outbox.open_requests(connection, update_id)
+        return self._deliver_all(unfinished) or self._step(update_id, _READS)
 
     @activity.defn(no_thread_cancel_exception=True)
     def advance(self, device: DeviceStart) -> Advanced:
