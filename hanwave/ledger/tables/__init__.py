@@ -1,0 +1,48 @@
+"""The ledger's tables. What must never change is append-only by trigger and privilege (see migrations).
+
+EUI-64s are text in DCC's form, times are timestamptz, hashes are upper-case hexadecimal.
+"""
+
+from hanwave.ledger.tables.campaigns import (
+    Campaign,
+    CampaignDevice,
+    DeviceEvent,
+    HomeLease,
+    Lease,
+    LeftOut,
+    Tally,
+    WaveRow,
+)
+from hanwave.ledger.tables.control import Audit, Beat, Note, Stop
+from hanwave.ledger.tables.fleet import Device, Hold
+from hanwave.ledger.tables.messages import Counter, Inbox, Outbox, OutboxBody, OutboxDevice
+from hanwave.ledger.tables.releases import CplRow, Release, SignedImage
+
+__all__ = [
+    "APPEND_ONLY",
+    "Audit",
+    "Beat",
+    "Campaign",
+    "CampaignDevice",
+    "Counter",
+    "CplRow",
+    "Device",
+    "DeviceEvent",
+    "Hold",
+    "HomeLease",
+    "Inbox",
+    "Lease",
+    "LeftOut",
+    "Note",
+    "Outbox",
+    "OutboxBody",
+    "OutboxDevice",
+    "Release",
+    "SignedImage",
+    "Stop",
+    "Tally",
+    "WaveRow",
+]
+
+APPEND_ONLY = ("device_event", "audit", "note")
+"""Tables whose rows are never changed or deleted, by trigger and privilege."""
