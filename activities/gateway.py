@@ -66,7 +66,7 @@ class GatewayActivities:
             granted = permit.ask(connection, ask, now())
             waves.defer(connection, ref.campaign, granted.refused, now())
         if granted.outbox_id is None:
-            return Batch(0, next(iter(granted.refused.values()), ""))
+            return Batch(0, next((each.reason for each in granted.refused.values()), ""))
         return Batch(len(granted.granted), self.deliver(granted.outbox_id) or "")
 
     @activity.defn(no_thread_cancel_exception=True)
@@ -104,7 +104,7 @@ class GatewayActivities:
             ask = permit.Ask(device.campaign, device.wave, leg, [update_id], reference)
             granted = permit.ask(connection, ask, now())
             waves.defer(connection, device.campaign, granted.refused, now())
-        return granted.refused[update_id] if granted.outbox_id is None else self.deliver(granted.outbox_id)
+        return granted.refused[update_id].reason if granted.outbox_id is None else self.deliver(granted.outbox_id)
 
     def _undelivered(self, ref: WaveRef, leg: Leg) -> list[int]:
         with self.ledger.connect() as connection:

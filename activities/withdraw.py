@@ -83,5 +83,5 @@ class Withdrawals:
             ask = permit.Ask(due.campaign, due.wave, Leg.WITHDRAW, [due.update_id], "11.3")
             granted = permit.ask(connection, ask, self._clock())
         if granted.outbox_id is None:
-            return granted.refused[due.update_id]
+            return granted.refused[due.update_id].reason
         return self._deliver(granted.outbox_id)

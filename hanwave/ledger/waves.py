@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, text
 
 from hanwave.ledger import campaigns, control, stops
+from hanwave.ledger.checks import Refusals, exposed
 from hanwave.ledger.database import LedgerError
-from hanwave.ledger.permit import exposed
 from hanwave.ledger.standing import Fact, Folded, lock, record, refold, standings
 from hanwave.rollout.decide import Decision, Outcome, Step
 from hanwave.rollout.events import Event, Kind, Leg
@@ -102,7 +102,8 @@ def closing(device: Folded, decision: Decision, now: datetime) -> Fact:
 
 def _pick(connection: Connection, campaign: str, wave: int, now: datetime, since: timedelta) -> list[str]:
     """Give their turn to as many due devices as cap and pace allow, oldest first; their slots are reserved from now."""
-    policy = campaigns.frame(connection, campaign).policy
+    frame = campaigns.frame(connection, campaign)
+    policy = frame.policy
     picked = connection.execute(
         text(
             "SELECT count(*) FROM campaign_device WHERE campaign = :campaign AND wave = :wave"
@@ -111,7 +112,7 @@ def _pick(connection: Connection, campaign: str, wave: int, now: datetime, since
         {"campaign": campaign, "wave": wave, "since": now - PICK_AGAIN},
     ).scalar_one()
     paced = math.ceil(policy.pace * min(since, PICK_AGAIN).total_seconds())
-    room = min(paced, policy.exposure_cap - exposed(connection, campaign, wave) - picked)
+    room = min(paced, policy.exposure_cap - exposed(connection, frame, wave) - picked)
     rows = connection.execute(
         text(
             """
@@ -168,16 +169,23 @@ def next_batch(connection: Connection, campaign: str, wave: int, now: datetime) 
     return list(rows.scalars())
 
 
-def defer(connection: Connection, campaign: str, refused: dict[int, str], now: datetime) -> None:
-    """The permit said *not now*: ask again for these after two sweeps, and show its reason until then."""
-    until = now + 2 * campaigns.frame(connection, campaign).policy.sweep
+def defer(connection: Connection, campaign: str, refused: Refusals, now: datetime) -> None:
+    """The permit said *not now*: ask again when it said, else after two sweeps, and show its reason until then."""
+    if not refused:
+        return
+    later = now + 2 * campaigns.frame(connection, campaign).policy.sweep
     connection.execute(
         text(
-            "UPDATE campaign_device d SET due_at = :until, reason = f.reason, picked_at = NULL"
-            " FROM unnest(CAST(:ids AS bigint[]), CAST(:reasons AS text[])) AS f(id, reason)"
+            "UPDATE campaign_device d SET due_at = f.until, reason = f.reason, picked_at = NULL"
+            " FROM unnest(CAST(:ids AS bigint[]), CAST(:reasons AS text[]), CAST(:untils AS timestamptz[]))"
+            " AS f(id, reason, until)"
             " WHERE d.id = f.id AND d.step IN ('distribute', 'activate', 'read')"
         ),
-        {"ids": list(refused), "reasons": list(refused.values()), "until": until},
+        {
+            "ids": list(refused),
+            "reasons": [each.reason for each in refused.values()],
+            "untils": [each.until or later for each in refused.values()],
+        },
     )
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from activities.withdraw import Withdrawals
 from hanwave.identifiers import RequestID
 from hanwave.ledger import beats, control, outbox, permit, quarantine, stops, withdrawal
+from hanwave.ledger.checks import NotNow
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.standing import Fact, record
 from hanwave.rollout.device import State
@@ -185,7 +186,7 @@ def test_a_cancel_is_not_asked_for_twice_but_again_when_nothing_came_of_it(world
     cancels = Cancels(world, reply)
     assert cancels.withdrawals.round() == 1
     assert cancels.withdrawals.round() == 0
-    assert ask(world, Leg.WITHDRAW, [update_id]).refused == {update_id: "it has nothing to withdraw now"}
+    assert ask(world, Leg.WITHDRAW, [update_id]).refused == {update_id: NotNow("it has nothing to withdraw now")}
     world.later(seconds=again.total_seconds() - 1)
     assert cancels.withdrawals.round() == 0
     world.later(seconds=2)
@@ -281,7 +282,7 @@ def test_no_more_are_outstanding_than_can_be_cancelled_before_the_earliest(world
     assert granted.count(True) in (9, 10)  # the date has whole seconds
     world.later(seconds=5)
     refused = ask(world, Leg.ACTIVATE, [ids[-1]])
-    assert "than can be cancelled before the earliest falls due" in refused.refused[ids[-1]]
+    assert "than can be cancelled before the earliest falls due" in refused.refused[ids[-1]].reason
     world.later(seconds=6)
     assert ask(world, Leg.ACTIVATE, [ids[-1]]).granted
 

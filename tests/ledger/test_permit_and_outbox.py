@@ -8,6 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from hanwave.ledger import beats, campaigns, outbox, permit, planning, stops, waves
+from hanwave.ledger.checks import NotNow
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.standing import Fact, record
 from hanwave.rollout.device import State
@@ -85,7 +86,7 @@ def test_a_step_is_granted_once_however_often_it_is_asked(world):
     assert set(first.granted) == set(ids)
     again = distribute(world, ids)
     assert again.outbox_id is None
-    assert all("waits for word" in reason for reason in again.refused.values())
+    assert all("waits for word" in each.reason for each in again.refused.values())
     assert world.count("outbox") == 1
 
 
@@ -109,14 +110,14 @@ def test_a_device_is_never_in_two_updates(world):
     distribute(world, first)
     refused = distribute(world, second, "summer")
     assert refused.outbox_id is None
-    assert set(refused.refused.values()) == {"in another update"}
+    assert {each.reason for each in refused.refused.values()} == {"in another update"}
 
 
 def test_a_home_takes_one_image_at_a_time(world):
     ids = world.campaign(world.fleet(4, homes=2))
     granted = distribute(world, ids)
     assert len(granted.granted) == 2
-    assert set(granted.refused.values()) == {"its home has another update under way"}
+    assert {each.reason for each in granted.refused.values()} == {"its home has another update under way"}
     assert world.count("lease") == 2
     for update_id in granted.granted:
         say(world, update_id, Kind.VERIFIED, Leg.DISTRIBUTE, detail=HASH)
@@ -145,7 +146,7 @@ def test_a_device_that_is_no_longer_eligible_is_refused_at_the_permit(world, cha
     (update_id,) = hold_image(world)
     with world.engine.begin() as connection:
         connection.execute(text(f"UPDATE device SET {change}"))
-    assert reason in activate(world, update_id).refused[update_id]
+    assert reason in activate(world, update_id).refused[update_id].reason
 
 
 def test_a_hold_is_refused_until_it_expires(world):
@@ -158,7 +159,7 @@ def test_a_hold_is_refused_until_it_expires(world):
             ),
             {"now": world.now, "until": world.now + timedelta(hours=1)},
         )
-    assert activate(world, update_id).refused[update_id] == "on hold: storm"
+    assert activate(world, update_id).refused[update_id].reason == "on hold: storm"
     world.later(hours=2)
     assert activate(world, update_id).granted == (update_id,)
 
@@ -187,7 +188,7 @@ def test_nothing_forward_is_permitted_while_nobody_watches_over_the_engine(world
     (update_id,) = hold_image(world)
     with world.engine.begin() as connection:
         beats.beat(connection, beats.WARDEN, world.now - timedelta(minutes=3))
-    assert "the warden was last heard of" in activate(world, update_id).refused[update_id]
+    assert "the warden was last heard of" in activate(world, update_id).refused[update_id].reason
     with world.engine.begin() as connection:
         beats.beat(connection, beats.WARDEN, world.now)
     assert activate(world, update_id).granted == (update_id,)
@@ -263,7 +264,7 @@ def test_the_breaker_opens_in_the_transaction_that_records_the_harm(world):
     say(world, ids[0], Kind.ACTIVATION_FAILED, Leg.ACTIVATE, detail="activationFailure")
     refused = activate(world, ids[1])
     assert refused.outbox_id is None
-    assert "breaker of wave spring/1" in refused.refused[ids[1]]
+    assert "breaker of wave spring/1" in refused.refused[ids[1]].reason
 
 
 def test_recording_a_fact_twice_changes_nothing(world):
@@ -331,3 +332,17 @@ def test_a_wave_does_not_begin_before_the_gate_of_an_earlier_one_has_passed(worl
 def begin_wave(world: World, number: int) -> None:
     with world.engine.begin() as connection:
         waves.open_wave(connection, "spring", number, world.now)
+
+
+def test_what_is_refused_is_asked_again_when_the_refusal_said_else_after_two_sweeps(world):
+    known, unknown = world.campaign(world.fleet(2))
+    tomorrow = world.now + timedelta(days=1)
+    refused = {known: NotNow("its window is closed", tomorrow), unknown: NotNow("its home is busy")}
+    with world.engine.begin() as connection:
+        later = world.now + 2 * campaigns.frame(connection, "spring").policy.sweep
+        waves.defer(connection, "spring", refused, world.now)
+        rows = connection.execute(text("SELECT id, due_at, reason FROM campaign_device")).all()
+    assert {row.id: (row.due_at, row.reason) for row in rows} == {
+        known: (tomorrow, "its window is closed"),
+        unknown: (later, "its home is busy"),
+    }

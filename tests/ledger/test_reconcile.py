@@ -139,7 +139,7 @@ def test_it_goes_on_only_when_all_were_asked_and_holds_the_silent(world):
     assert world.count("stop", "lifted_at IS NULL") == 0
     refused = activate(world, two)
     assert refused.granted == ()
-    assert "on hold: it has not said what it runs" in refused.refused[two]
+    assert "on hold: it has not said what it runs" in refused.refused[two].reason
 
 
 def test_what_the_warden_halted_before_the_restore_stays_halted(world):

@@ -1,0 +1,251 @@
+"""What the permit asks before it grants a step: its checks, in their order, for each leg.
+
+A check gets the devices that every earlier one let through, under the permit's locks, and gives those that it refuses. What
+it takes for a device (a lease, a home) is given back with the transaction, or by the permit where a later one refuses.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from hanwave.identifiers import EUI64
+from hanwave.ledger import stops, withdrawal
+from hanwave.ledger.campaigns import Frame
+from hanwave.ledger.standing import Folded
+from hanwave.rollout.decide import Step
+from hanwave.rollout.device import EXPOSED, State
+from hanwave.rollout.events import Leg
+from hanwave.rollout.policy import ActivationMode
+
+HOME_LEASE = timedelta(days=7)
+"""A home's turn ends with its update; this bounds it where an update is forgotten."""
+_STEPS = {Leg.DISTRIBUTE: Step.DISTRIBUTE, Leg.ACTIVATE: Step.ACTIVATE, Leg.READ: Step.READ}
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request for a permit: one leg of one wave's devices; parameters are kept with the outbox row."""
+
+    campaign: str
+    wave: int
+    leg: Leg
+    update_ids: Sequence[int]
+    service_reference: str
+    target: EUI64 | None = None
+    """Whom the RequestID names: the Access Control Broker for a batch; None: the one device asked for."""
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What a check judges by: the request, its campaign's frame, and when it is asked (aware UTC)."""
+
+    request: Ask
+    frame: Frame
+    now: datetime
+
+    @property
+    def acts_at(self) -> datetime | None:
+        """When a future-dated activation that is granted now is to act; None for every other request."""
+        if self.request.leg is not Leg.ACTIVATE or self.frame.policy.activation is not ActivationMode.FUTURE_DATED:
+            return None
+        return (self.now + self.frame.policy.lead).replace(microsecond=0)
+
+
+@dataclass(frozen=True, slots=True)
+class NotNow:
+    """A refusal: why, in a few words, and until when it holds (aware UTC), where that is known."""
+
+    reason: str
+    until: datetime | None = None
+
+
+Refusals = dict[int, NotNow]
+"""Those that are refused, by the id of the update."""
+Check = Callable[[Connection, Case, list[Folded]], Refusals]
+"""Which of the devices are refused; it is never asked about none."""
+
+
+def _all(update_ids: Iterable[int], reason: str) -> Refusals:
+    return dict.fromkeys(update_ids, NotNow(reason))
+
+
+def _step_is_due(_: Connection, case: Case, devices: list[Folded]) -> Refusals:
+    """The rule itself must ask for this step now: a repeated or out-dated request is refused here."""
+    request, wanted = case.request, _STEPS[case.request.leg]
+    return {
+        d.update_id: NotNow(f"{d.standing.state}: {d.decision.reason or 'the next step is ' + d.decision.step}")
+        for d in devices
+        if d.decision.step is not wanted or (d.campaign, d.wave) != (request.campaign, request.wave)
+    }
+
+
+_STILL_OPEN = text(
+    """
+    SELECT DISTINCT o.update_id FROM outbox_device o JOIN outbox b ON b.id = o.outbox_id
+    WHERE o.update_id = ANY(:ids) AND o.leg = :leg AND b.state IN ('granted', 'ready')
+    """
+)
+
+
+def _none_waits(connection: Connection, case: Case, devices: list[Folded]) -> Refusals:
+    """A request that was granted and has not left could still leave after a second one: one at a time."""
+    rows = connection.execute(_STILL_OPEN, {"ids": [d.update_id for d in devices], "leg": case.request.leg})
+    return _all(rows.scalars(), "an earlier request of this leg has not left yet")
+
+
+_ELIGIBLE = text(
+    """
+    SELECT u.id, CASE
+        WHEN d.eui IS NULL THEN 'no longer in the fleet'
+        WHEN NOT coalesce(CASE d.device_type
+            WHEN 'GSME' THEN d.gas_supplier = :user_id
+            WHEN 'PPMID' THEN d.gas_supplier = :user_id OR d.import_supplier = :user_id
+            ELSE d.import_supplier = :user_id END, false) THEN 'another supplier is responsible'
+        WHEN d.smi_status NOT IN ('Commissioned', 'Suspended') THEN 'its SMI status is ' || d.smi_status
+        WHEN d.manufacturer || '/' || d.model = ANY(:models) THEN 'its model is stopped'
+        WHEN h.reason IS NOT NULL THEN 'on hold: ' || h.reason
+    END AS reason
+    FROM campaign_device u
+    LEFT JOIN device d ON d.eui = u.eui
+    LEFT JOIN LATERAL (
+        SELECT reason FROM hold WHERE lifted_at IS NULL AND (expires_at IS NULL OR expires_at > :now)
+        AND (scope, value) IN (('device', d.eui), ('model', d.manufacturer || '/' || d.model), ('region', d.region),
+                               ('hub', d.hub), ('home', coalesce(d.home, d.hub))) LIMIT 1
+    ) h ON true
+    WHERE u.id = ANY(:ids)
+    """
+)
+
+
+def _still_eligible(connection: Connection, case: Case, devices: list[Folded]) -> Refusals:
+    values = {
+        "ids": [d.update_id for d in devices],
+        "user_id": case.frame.user_id,
+        "models": list(stops.stopped_models(connection, case.request.leg)),
+        "now": case.now,
+    }
+    return {row.id: NotNow(row.reason) for row in connection.execute(_ELIGIBLE, values) if row.reason}
+
+
+def _under_cap(connection: Connection, case: Case, devices: list[Folded]) -> Refusals:
+    """Activated or in flight, and not settled, stays under the wave's cap. An 11.4 counts: the PPMID activates itself."""
+    frame, request = case.frame, case.request
+    if request.leg is Leg.DISTRIBUTE and not frame.device_type.one_step:
+        return {}
+    room = frame.policy.exposure_cap - exposed(connection, frame, request.wave)
+    room += sum(d.standing.state in EXPOSED for d in devices)
+    reason = f"the wave's exposure cap of {frame.policy.exposure_cap} is reached"
+    return _all((d.update_id for d in devices[max(0, room) :]), reason)
+
+
+def exposed(connection: Connection, frame: Frame, wave: int) -> int:
+    """Devices of a wave that are activated or in flight and not settled (for PPMIDs, from the request on)."""
+    states = {str(state) for state in EXPOSED}
+    if frame.device_type.one_step:
+        states |= {str(State.REQUESTED), str(State.DELIVERED), str(State.DELIVERY_FAILED)}
+    statement = text(
+        "SELECT count(*) FROM campaign_device WHERE campaign = :campaign AND wave = :wave AND state = ANY(:states)"
+    )
+    values = {"campaign": frame.name, "wave": wave, "states": sorted(states)}
+    return int(connection.execute(statement, values).scalar_one())
+
+
+def _can_be_withdrawn(connection: Connection, case: Case, devices: list[Folded]) -> Refusals:
+    """Future-dated activations outstanding, of all campaigns, stay within what can be cancelled before the earliest."""
+    if case.acts_at is None:
+        return {}
+    room = withdrawal.room(connection, case.frame.policy, case.acts_at, case.now)
+    reason = "no more future-dated activations may be outstanding than can be cancelled before the earliest falls due"
+    return _all((d.update_id for d in devices[max(0, room) :]), reason)
+
+
+def _is_to_be_withdrawn(connection: Connection, case: Case, devices: list[Folded]) -> Refusals:
+    """A stop withdraws it, it has not fallen due, and no cancel is under way: the counter of this one is above its own."""
+    ids = [d.update_id for d in devices]
+    found = {each.update_id for each in withdrawal.due(connection, case.now, len(ids), ids)}
+    return _all((each for each in ids if each not in found), "it has nothing to withdraw now")
+
+
+_TAKE_LEASE = text(
+    """
+    WITH wanted AS (SELECT id, eui FROM campaign_device WHERE id = ANY(:ids) ORDER BY eui),
+    taken AS (INSERT INTO lease (eui, update_id, taken_at) SELECT eui, id, :now FROM wanted
+              ON CONFLICT (eui) DO NOTHING RETURNING eui)
+    SELECT w.id FROM wanted w JOIN lease l ON l.eui = w.eui WHERE l.update_id <> w.id
+    """
+)
+
+
+def take_leases(connection: Connection, update_ids: Sequence[int], now: datetime) -> set[int]:
+    """Take the lease of each of those updates' devices; those whose device another update holds. Its holder's id is the fence."""
+    return set(connection.execute(_TAKE_LEASE, {"ids": list(update_ids), "now": now}).scalars())
+
+
+def _lease_free(connection: Connection, case: Case, devices: list[Folded]) -> Refusals:
+    """Take each device's lease, or find that another update holds it."""
+    return _all(take_leases(connection, [d.update_id for d in devices], case.now), "in another update")
+
+
+_TAKE_HOME = text(
+    """
+    WITH wanted AS (
+        SELECT DISTINCT ON (home) u.id, coalesce(d.home, d.hub) AS home FROM campaign_device u
+        JOIN device d ON d.eui = u.eui WHERE u.id = ANY(:ids) ORDER BY home, u.id
+    ),
+    taken AS (
+        INSERT INTO home_lease AS h (home, kind, update_id, expires_at)
+        SELECT home, :kind, id, :expires FROM wanted ORDER BY home
+        ON CONFLICT (home, kind) DO UPDATE SET update_id = EXCLUDED.update_id, expires_at = EXCLUDED.expires_at
+        WHERE h.expires_at <= :now OR h.update_id = EXCLUDED.update_id RETURNING update_id
+    )
+    SELECT u FROM unnest(CAST(:ids AS bigint[])) AS u WHERE u NOT IN (SELECT update_id FROM taken)
+    """
+)
+
+
+def _home_free(connection: Connection, case: Case, devices: list[Folded]) -> Refusals:
+    """One image and one activation a home at a time; a PPMID's 11.4 is both. Without a known home, the hub stands for it."""
+    refused: set[int] = set()
+    for kind in (Leg.DISTRIBUTE, Leg.ACTIVATE) if case.frame.device_type.one_step else (case.request.leg,):
+        ids = [d.update_id for d in devices if d.update_id not in refused]
+        values = {"ids": ids, "kind": kind, "now": case.now, "expires": case.now + HOME_LEASE}
+        refused |= set(connection.execute(_TAKE_HOME, values).scalars())
+    if refused:
+        connection.execute(text("DELETE FROM home_lease WHERE update_id = ANY(:ids)"), {"ids": sorted(refused)})
+    return _all(refused, "its home has another update under way")
+
+
+# In their order: what only looks comes before what takes.
+FORWARD: tuple[Check, ...] = (
+    _step_is_due,
+    _none_waits,
+    _still_eligible,
+    _under_cap,
+    _can_be_withdrawn,
+    _lease_free,
+    _home_free,
+)
+OBSERVE: tuple[Check, ...] = (_step_is_due, _none_waits)
+WITHDRAW: tuple[Check, ...] = (_is_to_be_withdrawn, _none_waits)
+CHECKS: dict[Leg, tuple[Check, ...]] = {
+    Leg.DISTRIBUTE: FORWARD,
+    Leg.ACTIVATE: FORWARD,
+    Leg.READ: OBSERVE,
+    Leg.INVENTORY: (_none_waits,),
+    Leg.WITHDRAW: WITHDRAW,
+}
+
+
+def refusals(connection: Connection, case: Case, devices: list[Folded]) -> Refusals:
+    """Those of the devices that a check of the request's leg refuses, each by the first that does."""
+    refused: Refusals = {}
+    for check in CHECKS[case.request.leg]:
+        left = [d for d in devices if d.update_id not in refused]
+        if not left:
+            break
+        refused |= check(connection, case, left)
+    return refused
