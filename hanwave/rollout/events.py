@@ -23,6 +23,8 @@ class Leg(StrEnum):
     """SR 11.3 with the cancelling date, of a future-dated activation."""
     READ = "read"
     """SR 11.2, to learn the version that a device runs."""
+    INVENTORY = "inventory"
+    """SR 8.2, to learn what the DCC's inventory has of a device, which may be older than what the device has said."""
 
 
 class Evidence(StrEnum):

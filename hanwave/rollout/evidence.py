@@ -83,7 +83,13 @@ def findings(message: duis.Response, check: DeviceCheck = _unchecked) -> tuple[F
     return ()
 
 
-_LEGS = {"11.1": Leg.DISTRIBUTE, "11.4": Leg.DISTRIBUTE, "11.3": Leg.ACTIVATE, "11.2": Leg.READ, "8.2": Leg.READ}
+_LEGS = {
+    "11.1": Leg.DISTRIBUTE,
+    "11.4": Leg.DISTRIBUTE,
+    "11.3": Leg.ACTIVATE,
+    "11.2": Leg.READ,
+    "8.2": Leg.INVENTORY,
+}
 _BATCHES = frozenset({"11.1", "11.4", "8.2"})  # non-device services: the RequestID names the Access Control Broker
 _UNREACHED = frozenset({"E20", "E21", "E30", "E31"})
 _CODES = {
