@@ -25,6 +25,8 @@ class Frame:
     user_id: str
     policy: Policy
     digest: str
+    urgent: bool = False
+    shadow: bool = False
 
 
 _frames: dict[str, Frame] = {}
@@ -45,18 +47,15 @@ def forget_frames() -> None:
 def _read_frame(connection: Connection, campaign: str) -> Frame:
     row = connection.execute(
         text(
-            "SELECT c.name, c.release, r.device_type, r.firmware_version, r.image_hash, c.user_id, c.policy, c.digest"
-            " FROM campaign c JOIN release r ON r.name = c.release WHERE c.name = :name"
+            "SELECT c.name, c.release, r.device_type, r.firmware_version AS version, r.image_hash, c.user_id, c.policy,"
+            " c.digest, c.urgent, c.shadow FROM campaign c JOIN release r ON r.name = c.release WHERE c.name = :name"
         ),
         {"name": campaign},
     ).one_or_none()
     if row is None:
         raise LedgerError(f"there is no campaign {campaign!r}")
-    policy = Policy.model_validate(row.policy)
-    device_type = DeviceType(row.device_type)
-    return Frame(
-        row.name, row.release, device_type, row.firmware_version, row.image_hash, row.user_id, policy, row.digest
-    )
+    read = {"policy": Policy.model_validate(row.policy), "device_type": DeviceType(row.device_type)}
+    return Frame(**{**row._mapping, **read})  # noqa: SLF001 - the documented way to a row's names
 
 
 HARMED = ("failed", "verification_failed", "closed:failed", "closed:not_verified")
@@ -119,6 +118,8 @@ class NewCampaign:
     kind: str = "forward"
     of: str | None = None
     request: Mapping[str, Any] = field(default_factory=dict)
+    urgent: bool = False
+    shadow: bool = False
 
 
 def create(
@@ -131,9 +132,9 @@ def create(
     """Keep a campaign, its waves, its devices and what was left out; LedgerError where the name is taken."""
     taken = connection.execute(
         text(
-            "INSERT INTO campaign (name, release, user_id, policy, seed, digest, status, author, kind, of, request, created_at)"
-            " VALUES (:name, :release, :user_id, :policy, :seed, :digest, 'planned', :author, :kind, :of,"
-            " CAST(:request AS jsonb), :now)"
+            "INSERT INTO campaign (name, release, user_id, policy, seed, digest, status, author, kind, of, urgent, shadow,"
+            " request, created_at) VALUES (:name, :release, :user_id, :policy, :seed, :digest, 'planned', :author, :kind,"
+            " :of, :urgent, :shadow, CAST(:request AS jsonb), :now)"
             " ON CONFLICT DO NOTHING"
         ),
         {
@@ -146,6 +147,8 @@ def create(
             "author": campaign.author,
             "kind": campaign.kind,
             "of": campaign.of,
+            "urgent": campaign.urgent,
+            "shadow": campaign.shadow,
             "request": json.dumps(campaign.request),
             "now": now,
         },

@@ -68,6 +68,8 @@ def freeze(connection: Connection, name: str, request: CampaignRequest, user_id:
         kind="rollback" if request.rollback_of else "forward",
         of=request.rollback_of,
         request=as_asked(request),
+        urgent=request.urgent,
+        shadow=request.shadow,
     )
     campaigns.create(connection, campaign, plan.waves, plan.left_out, now)
     return summary(name, plan)

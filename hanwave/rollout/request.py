@@ -5,9 +5,18 @@ The JSON Schema of CampaignRequest is the published input of the FirmwareCampaig
 
 import json
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from hanwave.errors import HanwaveError
 from hanwave.rollout.policy import Policy
@@ -58,6 +67,18 @@ class CampaignRequest(BaseModel):
     """How many people, other than the author, must approve the plan's digest before the first wave."""
     rollback_of: str | None = None
     """The campaign that this one undoes; a rollback may downgrade, and takes its devices over."""
+    urgent: StrictBool = False
+    """A security fix: once approved, it takes over devices that are not yet activating in a slower campaign."""
+    shadow: StrictBool = False
+    """Plan and watch alone: nothing forward is ever permitted."""
+
+    @model_validator(mode="after")
+    def _may_be_urgent(self) -> Self:
+        if self.urgent and not self.approvals:
+            raise ValueError("an urgent campaign takes devices from others, so it needs approvals: at least 1")
+        if self.urgent and self.shadow:
+            raise ValueError("a campaign is urgent or a shadow, not both: a shadow takes nothing over")
+        return self
 
 
 EXAMPLE = '{"release": "acme-e470-0200", "cohort": {"regions": ["South"]}, "author": "ann"}'

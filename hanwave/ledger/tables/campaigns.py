@@ -25,6 +25,10 @@ class Campaign(SQLModel, table=True):
     kind: str = "forward"
     """forward, or rollback (of which campaign: of)."""
     of: str | None = None
+    urgent: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    """It takes over devices that are not yet activating in a slower campaign."""
+    shadow: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    """Nothing forward is ever permitted."""
     request: dict[str, Any] = json_column()
     """What was asked for, as it was asked."""
     restored: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB))

@@ -265,6 +265,8 @@ def upgrade() -> None:
         sa.Column("author", sa.String(), nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("of", sa.String(), nullable=True),
+        sa.Column("urgent", sa.Boolean(), server_default="false", nullable=False),
+        sa.Column("shadow", sa.Boolean(), server_default="false", nullable=False),
         sa.Column("request", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("restored", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
