@@ -29,15 +29,16 @@ def reconcile(
 ) -> None:
     """After the ledger was restored from a backup: find out what happened since, then go on.
 
-    The first step stops all, and asks each device of open campaigns what it runs; given again, it shows who has answered.
-    The second, with --go-on, starts the campaigns anew and lifts the stop; devices that have not answered are put on hold.
+    The first step stops all, and asks each device of open campaigns, and the DCC's inventory, what it runs; given again, it
+    shows who has answered. The second, with --go-on, starts the campaigns anew and lifts the stop; devices that have not
+    answered, or that the DCC lets us command no more, are put on hold.
     """
     if not reason.strip():
         raise HanwaveError("--reason is empty: it should say why")
     who = actor_or_user(actor)
     with open_ledger(database) as ledger:
         found = _go_on(ledger, reason, who) if go_on else _find_out(ledger, reason, who)
-        left = f"{found.unrouted} messages wait to be routed; " if found.unrouted else ""
+        left = f"{found.unsent} questions wait to be sent, {found.unrouted} messages to be routed; "
         done = "it goes on" if go_on else f"{left}`hanwave reconcile --go-on` once enough have answered"
         emit({**asdict(found), "next": done}, as_json=as_json)
 
@@ -45,10 +46,11 @@ def reconcile(
 def _find_out(ledger: Engine, reason: str, actor: str) -> ledger_side.Reconciled:
     with ledger.begin() as connection:
         ledger_side.stop_all(connection, reason, actor, now())
+    acb = settings.needed(settings.load().acb_id, "acb_id")
     busy = True
     while busy:
         with ledger.begin() as connection:
-            busy = ledger_side.ask_devices(connection, _AT_ONCE, now()) > 0
+            busy = ledger_side.ask_devices(connection, _AT_ONCE, acb, now()) > 0
     with ledger.connect() as connection:
         return ledger_side.standing(connection)
 

@@ -7,15 +7,20 @@ begun after it was made) no reconciliation can bring back.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
-from hanwave.ledger import control, holds, permit, stops
+from hanwave.identifiers import EUI64
+from hanwave.ledger import control, holds, inventory, permit, stops
 from hanwave.ledger.database import LedgerError
+from hanwave.rollout.events import Leg
 
 JUMP = 1_000_000
 """Counters are milliseconds since 1970 at least, and run ahead of the clock only by bursts: by far less than this."""
+AGAIN = timedelta(minutes=1)
+"""A question whose answer was lost may be put again after this long: it changes nothing."""
 ASK = "`hanwave reconcile` finds out what happened since, and tells when it may go on"
 
 
@@ -27,8 +32,15 @@ class Reconciled:
     since: datetime
     asked: int
     answered: int
+    """Those that have said themselves what they run, since everything was stopped."""
     silent: list[str]
-    """EUI-64s of those asked that have not said what they run."""
+    """EUI-64s of those asked that have not."""
+    inventory: list[inventory.Entry]
+    """What the DCC's inventory has of the silent ones: not their own word, and maybe older."""
+    left: dict[str, str]
+    """Those that the DCC lets us command no more, by EUI-64, and why."""
+    unsent: int
+    """Questions that have not left yet."""
     unrouted: int
     """Messages that have waited to be routed for longer than they should: ten seconds."""
 
@@ -72,81 +84,128 @@ _START_AGAIN = text(
 )
 
 
-def ask_devices(connection: Connection, most: int, now: datetime) -> int:
-    """Have the next devices asked for their version (11.2), once each since the stop; how many, 0 where all were."""
+def ask_devices(connection: Connection, most: int, acb: EUI64, now: datetime) -> int:
+    """Have the next devices asked for their version (11.2), and the DCC's inventory for them (8.2); how many devices.
+
+    Once each since the stop, and again where the question or its answer was lost; 0 where all were. acb is the DCC's Access
+    Control Broker, whom an 8.2 names.
+    """
+    _, since = _stop(connection)
+    of_dcc = _unasked(connection, Leg.INVENTORY, since, now - AGAIN, most)
+    themselves = _unasked(connection, Leg.READ, since, now - AGAIN, most)
+    inventory.ask(connection, of_dcc, acb, now)
+    for update_id in themselves:
+        permit.look(connection, update_id, now)
+    return len({*of_dcc, *themselves})
+
+
+def _unasked(connection: Connection, leg: Leg, since: datetime, lost: datetime, most: int | None = None) -> list[int]:
+    """The first that were not asked since, by id; an answer that was lost before that time counts as none."""
+    statement = text(f"SELECT u.id {_OPEN} AND NOT EXISTS ({_ASKED}) ORDER BY u.id LIMIT :most")
+    return list(connection.execute(statement, {"leg": leg, "since": since, "lost": lost, "most": most}).scalars())
+
+
+def _stop(connection: Connection) -> tuple[int, datetime]:
     found = open_stop(connection)
     if found is None:
         raise LedgerError("nothing is stopped because of a restored ledger: there is nothing to reconcile")
-    rows = connection.execute(
-        text(f"SELECT u.id {_OPEN} AND NOT EXISTS ({_ASKED}) ORDER BY u.id LIMIT :most"),
-        {"since": found[1], "most": most},
-    )
-    ids = list(rows.scalars())
-    for update_id in ids:
-        permit.look(connection, update_id, now)
-    return len(ids)
+    return found
 
 
-_OPEN_UPDATES = (
-    "FROM campaign_device u JOIN campaign c ON c.name = u.campaign"
-    " WHERE c.closed_at IS NULL AND u.state NOT IN ('settled', 'closed')"
-)
 # Of two open updates of one device the one that has its lease, or is the older, is asked.
-_OPEN = f"""
-    {_OPEN_UPDATES} AND u.id = coalesce(
+_OPEN = """
+    FROM campaign_device u JOIN campaign c ON c.name = u.campaign JOIN device d ON d.eui = u.eui
+    WHERE c.closed_at IS NULL AND u.state NOT IN ('settled', 'closed') AND u.id = coalesce(
         (SELECT l.update_id FROM lease l WHERE l.eui = u.eui),
         (SELECT min(v.id) FROM campaign_device v JOIN campaign k ON k.name = v.campaign
          WHERE v.eui = u.eui AND k.closed_at IS NULL AND v.state NOT IN ('settled', 'closed')))
 """
-_ASKED = "SELECT 1 FROM outbox b WHERE b.update_id = u.id AND b.leg = 'read' AND b.granted_at >= :since"
-_ANSWERED = (
-    "SELECT 1 FROM device_event e WHERE e.update_id = u.id AND e.recorded_at >= :since AND e.version IS NOT NULL"
-    " AND e.evidence IN ('device', 'read_back')"
-)
+# An abandoned question never left: its permit ran out while no gateway was there to send it.
+_ASKED = """
+    SELECT 1 FROM outbox_device m JOIN outbox b ON b.id = m.outbox_id
+    WHERE m.update_id = u.id AND m.leg = :leg AND b.granted_at >= :since AND b.state <> 'abandoned'
+    AND (b.state <> 'ambiguous' OR b.granted_at >= :lost)
+"""
+_ANSWERED = """
+    SELECT 1 FROM device_event e WHERE e.update_id = u.id AND e.recorded_at >= :since AND e.version IS NOT NULL
+    AND e.evidence IN ('device', 'read_back')
+"""
+_REFUSED = """
+    SELECT detail FROM device_event e WHERE e.update_id = u.id AND e.recorded_at >= :since AND e.kind = 'refused'
+    AND e.leg IN ('read', 'inventory') AND e.detail = ANY(:codes) ORDER BY e.id DESC LIMIT 1
+"""
+_GONE = {
+    "E4": "another supplier is responsible for it (the DCC answers E4)",
+    "E19": "the DCC knows no such device (E19)",
+}
+"""Refusals of a question that tell of a device that is not ours to command any more (domain 2.5)."""
 
 
 def standing(connection: Connection) -> Reconciled:
     """How far the reconciliation is; LedgerError where the ledger was not restored."""
-    found = open_stop(connection)
-    if found is None:
-        raise LedgerError("nothing is stopped because of a restored ledger: there is nothing to reconcile")
-    stop_id, since = found
+    stop_id, since = _stop(connection)
     rows = connection.execute(
-        text(f"SELECT u.eui, EXISTS ({_ANSWERED}) AS answered {_OPEN} AND EXISTS ({_ASKED}) ORDER BY u.eui"),
-        {"since": since},
-    ).all()
-    unrouted = connection.execute(
         text(
-            "SELECT count(*) FROM inbox WHERE routed_at IS NULL AND verified AND received_at < now() - interval '10 seconds'"
-        )
+            f"SELECT u.id, u.eui, EXISTS ({_ANSWERED}) AS answered, d.smi_status, ({_REFUSED}) AS refused"
+            f" {_OPEN} AND EXISTS ({_ASKED}) ORDER BY u.eui"
+        ),
+        {"since": since, "lost": since, "leg": Leg.READ, "codes": list(_GONE)},
+    ).all()
+    left = {row.eui: why for row in rows if (why := _why_left(row))}
+    silent = {row.id: row.eui for row in rows if not row.answered and row.eui not in left}
+    return Reconciled(
+        stop_id,
+        since,
+        asked=len(rows),
+        answered=sum(row.answered for row in rows),
+        silent=list(silent.values()),
+        inventory=inventory.entries(connection, list(silent)),
+        left=left,
+        unsent=connection.execute(_UNSENT, {"since": since}).scalar_one(),
+        unrouted=connection.execute(_UNROUTED).scalar_one(),
     )
-    silent = [row.eui for row in rows if not row.answered]
-    return Reconciled(stop_id, since, len(rows), len(rows) - len(silent), silent, unrouted.scalar_one())
+
+
+_UNSENT = text(
+    "SELECT count(*) FROM outbox WHERE permit_class = 'observe' AND state IN ('granted', 'ready') AND granted_at >= :since"
+)
+_UNROUTED = text(
+    "SELECT count(*) FROM inbox WHERE routed_at IS NULL AND verified AND received_at < now() - interval '10 seconds'"
+)
+
+
+def _why_left(row: Row[Any]) -> str | None:
+    """Why the DCC lets us command that device no more; None where it does."""
+    if row.refused:
+        return _GONE[row.refused]
+    return None if row.smi_status in inventory.COMMANDED else f"its status in the DCC's inventory is {row.smi_status}"
 
 
 def check(connection: Connection) -> Reconciled:
     """How far it is; LedgerError while devices or messages are still to be seen to."""
     found = standing(connection)
-    waiting = connection.execute(
-        text(f"SELECT count(*) {_OPEN} AND NOT EXISTS ({_ASKED})"), {"since": found.since}
-    ).scalar_one()
-    if waiting or found.unrouted:
+    legs = (Leg.INVENTORY, Leg.READ)
+    waiting = {each for leg in legs for each in _unasked(connection, leg, found.since, lost=found.since)}
+    if waiting or found.unsent or found.unrouted:
         raise LedgerError(
-            f"{waiting} devices were not asked yet and {found.unrouted} messages are not routed: {ASK}, so run it first"
+            f"{len(waiting)} devices were not asked yet, {found.unsent} questions have not left and {found.unrouted}"
+            f" messages are not routed: {ASK}, so run it first"
         )
     return found
 
 
 def go_on(connection: Connection, reason: str, actor: str, now: datetime) -> Reconciled:
-    """Lift the stop and what the warden halted since, and hold each device that was silent; LedgerError as `check`."""
+    """Lift the stop and what the warden halted since, and hold who was silent or has left; LedgerError as `check`."""
     found = check(connection)
-    for eui in found.silent:
-        why = "it has not said what it runs since the ledger was restored"
+    for eui, why in {**dict.fromkeys(found.silent, _SILENT), **found.left}.items():
         holds.place(connection, holds.NewHold("device", eui, why, actor), now)
     # The warden found workflows that the copy did not expect to have ended: they have begun anew.
     of_warden = [s.id for s in stops.open_stops(connection) if s.actor == "warden" and s.at >= found.since]
     for stop_id in {found.stop_id, *of_warden}:
         stops.lift(connection, stop_id, reason, actor, now)
-    document = {"stop": found.stop_id, "asked": found.asked, "silent": found.silent}
+    document = {"stop": found.stop_id, "asked": found.asked, "silent": found.silent, "left": found.left}
     control.note(connection, actor, "reconciled", "all", reason, document)
     return found
+
+
+_SILENT = "it has not said what it runs since the ledger was restored"

@@ -1,20 +1,28 @@
 """A ledger that was put back to an earlier copy: how it is known, what is given up, and when it may go on."""
 
+import json
+import os
+import stat
+import threading
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from activities.guard import Guarded, stop_if_restored
-from hanwave.ledger import audit, outbox, reconcile, stops
+from hanwave import duis
+from hanwave.identifiers import EUI64
+from hanwave.ledger import audit, outbox, reconcile, routing, stops
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.witness import Witness
 from hanwave.rollout.device import State
 from hanwave.rollout.events import Kind, Leg
-from tests.ledger.test_permit_and_outbox import activate, distribute, hold_image, say
-from tests.support.ledger import US, VERSION, World
+from tests.ledger.test_permit_and_outbox import activate, distribute, hold_image, say, send
+from tests.support.ledger import ACB, US, VERSION, World, eui
 
 pytestmark = [pytest.mark.ledger, pytest.mark.fault]
+OLD = "00000001"
 
 
 def stop_all(world: World) -> int:
@@ -29,7 +37,26 @@ def standing(world: World) -> reconcile.Reconciled:
 
 def ask_devices(world: World) -> int:
     with world.engine.begin() as connection:
-        return reconcile.ask_devices(connection, 100, world.now)
+        return reconcile.ask_devices(connection, 100, ACB, world.now)
+
+
+def questions(world: World, leg: Leg) -> list[int]:
+    """The questions of that kind that have not left."""
+    with world.engine.connect() as connection:
+        statement = text("SELECT id FROM outbox WHERE leg = :leg AND state = 'granted' ORDER BY id")
+        return list(connection.execute(statement, {"leg": leg}).scalars())
+
+
+def send_questions(world: World, status: duis.DeviceStatus = duis.DeviceStatus.COMMISSIONED) -> None:
+    """The gateway sends what is to be asked; the DCC has each device with its status, and in the old version."""
+    for outbox_id in questions(world, Leg.READ):
+        send(world, outbox_id)
+    for outbox_id in questions(world, Leg.INVENTORY):
+        send(world, outbox_id, outbox.Answer("I0", b"<ok/>"))
+        with world.engine.begin() as connection:
+            (eui,) = outbox.devices(connection, outbox_id)
+            found = duis.Device(EUI64.parse(eui), duis.DeviceType.ESME, "121D", "1111", status, firmware_version=OLD)
+            routing.inventory(connection, outbox_id, duis.Inventory((found,)), b"<inventory/>", world.now)
 
 
 def go_on(world: World) -> reconcile.Reconciled:
@@ -57,6 +84,40 @@ def test_a_request_that_left_and_is_not_there_tells_a_restored_ledger_to_the_nex
     assert missing(world, Witness(tmp_path / "gateway.json")) == (
         "it lacks the request a request of later, which was to be sent"
     )
+
+
+def test_what_a_witness_saw_is_on_the_disk_before_it_returns(tmp_path, monkeypatch):
+    """A loss of power after any step leaves the old file or the new one whole, and the new one once `sends` returned."""
+    done: list[str] = []
+    sync, replace = os.fsync, Path.replace
+
+    def fsync(descriptor: int) -> None:
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        if not is_folder:
+            assert json.loads((folder / "gateway.new").read_text())["request"] == "one"
+        done.append("folder" if is_folder else "file")
+        sync(descriptor)
+
+    def renamed(path: Path, target: Path) -> Path:
+        done.append("rename")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", renamed)
+    folder = tmp_path / "witness"
+    Witness(folder / "gateway.json").sends("one")
+    assert done == ["file", "rename", "folder"]
+    assert [path.name for path in folder.iterdir()] == ["gateway.json"]
+
+
+def test_threads_that_send_at_once_leave_a_whole_witness(world, tmp_path):
+    witness = Witness(tmp_path / "gateway.json")
+    threads = [threading.Thread(target=witness.sends, args=(str(number),)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert "it lacks the request" in (missing(world, Witness(tmp_path / "gateway.json")) or "")
 
 
 def test_a_chain_that_is_shorter_or_another_tells_a_restored_ledger(world, ledger, tmp_path):
@@ -100,7 +161,7 @@ def test_no_counter_that_may_have_been_used_is_given_out(world):
     stop_all(world)
     with world.engine.begin() as connection:
         before = connection.execute(text(used)).scalar_one()
-        reconcile.ask_devices(connection, 10, world.now)
+        reconcile.ask_devices(connection, 10, ACB, world.now)
         after = connection.execute(text(used)).scalar_one()
         assert (
             connection.execute(text("SELECT last FROM counter WHERE user_id = :us"), {"us": US}).scalar_one() == after
@@ -125,11 +186,14 @@ def test_it_goes_on_only_when_all_were_asked_and_holds_the_silent(world):
         standing(world)
     world.later(seconds=1)
     stop_all(world)
-    with pytest.raises(LedgerError, match="2 devices were not asked yet and 0 messages are not routed"):
+    with pytest.raises(LedgerError, match="2 devices were not asked yet, 0 questions have not left and 0 messages"):
         go_on(world)
     world.later(seconds=1)
     assert (ask_devices(world), ask_devices(world)) == (2, 0)
     assert (standing(world).asked, standing(world).answered) == (2, 0)
+    with pytest.raises(LedgerError, match="0 devices were not asked yet, 4 questions have not left"):
+        go_on(world)
+    send_questions(world)
     world.later(seconds=1)
     say(world, one, Kind.VERSION, Leg.READ, version=VERSION)
     assert world.state(one) is State.CONFIRMED
@@ -154,6 +218,7 @@ def test_what_the_warden_halted_before_the_restore_stays_halted(world):
         stops.stop(connection, stops.Scope("wave", "spring/1"), "halt", "closed in the engine", "warden", later)
     world.later(seconds=2)
     ask_devices(world)
+    send_questions(world)
     go_on(world)
     assert world.count("stop", "lifted_at IS NULL") == 2
 
@@ -169,3 +234,69 @@ def test_of_two_open_updates_of_a_device_the_one_with_its_lease_is_asked(world):
     assert ask_devices(world) == 1
     assert world.count("outbox", f"leg = 'read' AND update_id = {second[0]}") == 1
     assert ask_devices(world) == 0
+
+
+def test_what_the_dcc_has_of_a_silent_device_is_shown_and_confirms_nothing(world):
+    one, two = hold_image(world, 2)
+    stop_all(world)
+    ask_devices(world)
+    world.later(seconds=1)
+    send_questions(world)
+    say(world, one, Kind.VERSION, Leg.READ, version=VERSION)
+    found = standing(world)
+    assert [(each.eui, each.smi_status, each.version) for each in found.inventory] == [(eui(1), "Commissioned", OLD)]
+    assert found.silent == [eui(1)]
+    assert (world.state(one), world.state(two)) == (State.CONFIRMED, State.HELD)
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("E4", "another supplier is responsible for it (the DCC answers E4)"),
+        ("E19", "the DCC knows no such device (E19)"),
+    ],
+)
+def test_a_device_that_the_dcc_refuses_us_has_left_and_is_held(world, code, why):
+    (update_id,) = hold_image(world)
+    stop_all(world)
+    ask_devices(world)
+    world.later(seconds=1)
+    send(world, questions(world, Leg.READ)[0], outbox.Answer(code, b"<no/>"))
+    send_questions(world)
+    found = go_on(world)
+    assert (found.left, found.silent) == ({eui(0): why}, [])
+    assert activate(world, update_id).refused[update_id].reason == f"on hold: {why}"
+
+
+@pytest.mark.parametrize(
+    ("status", "left"),
+    [
+        (duis.DeviceStatus.DECOMMISSIONED, {eui(0): "its status in the DCC's inventory is Decommissioned"}),
+        (duis.DeviceStatus.WITHDRAWN, {eui(0): "its status in the DCC's inventory is Withdrawn"}),
+        (duis.DeviceStatus.SUSPENDED, {}),
+    ],
+)
+def test_a_device_that_is_out_of_use_by_the_inventory_has_left_and_a_suspended_one_has_not(world, status, left):
+    hold_image(world)
+    stop_all(world)
+    ask_devices(world)
+    send_questions(world, status)
+    assert standing(world).left == left
+    assert standing(world).silent == ([] if left else [eui(0)])
+
+
+def test_a_question_that_never_left_or_whose_answer_was_lost_is_asked_again(world):
+    ids = hold_image(world, 3)
+    stop_all(world)
+    ask_devices(world)
+    abandoned, lost, answered = questions(world, Leg.READ)
+    with world.engine.begin() as connection:
+        outbox.never_sent(connection, abandoned, world.now, "no gateway was there")
+    send(world, lost, None)
+    send(world, answered)
+    assert ask_devices(world) == 1
+    world.later(seconds=reconcile.AGAIN.total_seconds() + 1)
+    assert ask_devices(world) == 1
+    with world.engine.connect() as connection:
+        statement = text("SELECT update_id, count(*) FROM outbox WHERE leg = 'read' GROUP BY 1 ORDER BY 1")
+        assert [tuple(row) for row in connection.execute(statement)] == list(zip(ids, (2, 2, 1), strict=True))

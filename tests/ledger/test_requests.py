@@ -219,7 +219,7 @@ def test_an_inventory_read_records_what_the_dcc_holds_of_the_device(world, dcc, 
     permitted = granted(world, Leg.ACTIVATE)
     sender.deliver(permitted.outbox_id)
     hear(world, m.error(RequestID.parse(permitted.request_id), "E21", at=world.later(minutes=1)))
-    read = ask(world, list(permitted.granted), Leg.READ, "8.2", m.ACB)
+    read = ask(world, list(permitted.granted), Leg.INVENTORY, "8.2", m.ACB)
     dcc.codes["non_device"] = "I0"
     found = duis.Device(
         m.DEVICE, duis.DeviceType.ESME, "121D", "1111", duis.DeviceStatus.SUSPENDED, firmware_version=m.VERSION
@@ -227,7 +227,7 @@ def test_an_inventory_read_records_what_the_dcc_holds_of_the_device(world, dcc, 
     dcc.content = duis.Inventory((found,))
     assert sender.deliver(read.outbox_id) == Delivery("acknowledged")
     assert dcc.asked[-1].body == duis.ReadInventory(device_id=m.DEVICE)
-    assert events(world, Kind.VERSION)[0][:3] == ("read", 1, "dcc")
+    assert events(world, Kind.VERSION)[0][:3] == ("inventory", 1, "dcc")
     assert world.count("device", "smi_status = 'Suspended'") == 1
 
 
