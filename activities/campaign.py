@@ -24,11 +24,13 @@ class FreezeAsk:
 
 @dataclass(frozen=True)
 class Act:
-    """A verb on a campaign: by whom and why; leg for a pause of one leg, releases for a rollback."""
+    """A verb on a campaign: by whom and why, under which idempotency key, and what that verb needs besides."""
 
     campaign: str
     actor: str
     reason: str
+    key: str | None = None
+    digest: str = ""
     leg: Leg | None = None
     releases: list[str] = field(default_factory=list)
 
@@ -70,7 +72,7 @@ class CampaignActivities:
     async def halt_campaign(self, act: Act) -> Stopped:
         """Stop everything forward in the campaign, and say what is beyond recall."""
         scope = stops.Scope("campaign", act.campaign)
-        halted = await asyncio.to_thread(control.halt, self.ledger, scope, act.reason, act.actor)
+        halted = await asyncio.to_thread(control.halt, self.ledger, scope, act.reason, act.actor, key=act.key)
         euis = [device.eui for device in halted.beyond_recall]
         quiet = halted.quiet_at.isoformat() if halted.quiet_at else None
         return Stopped(halted.recorded_at.isoformat(), quiet, len(euis), euis[:_SHOWN])
@@ -78,12 +80,12 @@ class CampaignActivities:
     @activity.defn
     def pause_campaign(self, act: Act) -> None:
         """Stop one leg, or all forward ones, for a while."""
-        control.pause(self.ledger, act.campaign, act.leg, act.reason, act.actor)
+        control.pause(self.ledger, act.campaign, act.leg, act.reason, act.actor, key=act.key)
 
     @activity.defn
     def resume_campaign(self, act: Act) -> list[str]:
         """Lift the campaign's own stops; what was lifted."""
-        return control.resume(self.ledger, act.campaign, act.reason, act.actor)
+        return control.resume(self.ledger, act.campaign, act.reason, act.actor, key=act.key)
 
     @activity.defn
     def close_campaign(self, campaign: str) -> None:
@@ -93,13 +95,13 @@ class CampaignActivities:
 
     @activity.defn
     def approve_plan(self, act: Act) -> int:
-        """Keep an approval of the plan whose digest is the act's reason; how many approved."""
-        return control.approve(self.ledger, act.campaign, act.reason, act.actor)
+        """Keep an approval of the plan of that digest; how many approved."""
+        return control.approve(self.ledger, act.campaign, act.digest, act.actor, act.reason, key=act.key)
 
     @activity.defn
     def let_go_on(self, act: Act) -> int:
         """Let the next wave begin although the gate did not pass; the wave whose gate it was."""
-        return control.go_on(self.ledger, act.campaign, act.reason, act.actor)
+        return control.go_on(self.ledger, act.campaign, act.reason, act.actor, key=act.key)
 
     @activity.defn
     def are_closed(self, campaigns_: list[str]) -> bool:
@@ -110,4 +112,4 @@ class CampaignActivities:
     @activity.defn
     def plan_rollback(self, act: Act) -> rollback.Restore:
         """Withdraw the campaign, and plan a campaign for each fallback release over the devices that take it."""
-        return rollback.plan_rollback(self.ledger, act.campaign, act.releases, act.reason, act.actor)
+        return rollback.plan_rollback(self.ledger, act.campaign, act.releases, act.reason, act.actor, key=act.key)

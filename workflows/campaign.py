@@ -56,7 +56,8 @@ class FirmwareCampaign:
         # What was asked for is a stop: it is recorded before the workflow ends, and its waves outlive it.
         view: View | None = await self._ask(CampaignActivities.view_campaign, self._name)
         if view and view.status != "closed":
-            act = Act(self._name, "claimed:temporal", "the campaign was cancelled in Temporal")
+            key = f"cancel of run {workflow.info().run_id}"
+            act = Act(self._name, "claimed:temporal", "the campaign was cancelled in Temporal", key)
             await self._ask(CampaignActivities.halt_campaign, act)
 
     async def _run(self, raw: Any) -> dict[str, str]:
@@ -184,6 +185,12 @@ class FirmwareCampaign:
 
     # The verbs. Each is an Update, so that whoever sends it learns at once what came of it.
 
+    def _by(self, verb: verbs.Verb, **more: Any) -> Act:
+        # An Update that was under way when the run ended is executed again in the next one, under the same id.
+        update = workflow.current_update_info()
+        key = verb.key or (update.id if update else None)
+        return Act(self._name, verb.actor, verb.reason, key, **more)
+
     async def _act(self, activity: Any, act: Act) -> Any:
         # Whoever starts a campaign may act upon it at once: what is refused, the ledger refuses, once there is a plan.
         await workflow.wait_condition(lambda: self._view is not None)
@@ -195,7 +202,7 @@ class FirmwareCampaign:
     async def approve(self, raw: Any = None) -> int:
         """Approve the plan: {"actor": "bob", "digest": "<the plan's>"}; the author cannot. Returns how many did."""
         verb = verbs.read(verbs.Approve, raw)
-        return int(await self._act(CampaignActivities.approve_plan, Act(self._name, verb.actor, verb.digest)))
+        return int(await self._act(CampaignActivities.approve_plan, self._by(verb, digest=verb.digest)))
 
     @approve.validator
     def _check_approve(self, raw: Any = None) -> None:
@@ -209,7 +216,7 @@ class FirmwareCampaign:
     async def halt(self, raw: Any = None) -> Stopped:
         """Stop everything forward at once: {"actor": "ann", "reason": "..."}; both may be left out."""
         verb = verbs.read_halt(raw)
-        stopped: Stopped = await self._ask(CampaignActivities.halt_campaign, Act(self._name, verb.actor, verb.reason))
+        stopped: Stopped = await self._ask(CampaignActivities.halt_campaign, self._by(verb))
         self._changed = True
         return stopped
 
@@ -221,7 +228,7 @@ class FirmwareCampaign:
     async def pause(self, raw: Any = None) -> str:
         """Stop for a while: {"actor": "ann", "reason": "...", "leg": "distribute" or "activate" (else both)}."""
         verb = verbs.read(verbs.Pause, raw)
-        await self._act(CampaignActivities.pause_campaign, Act(self._name, verb.actor, verb.reason, verb.leg))
+        await self._act(CampaignActivities.pause_campaign, self._by(verb, leg=verb.leg))
         return f"{verb.leg or 'every forward leg'} is paused"
 
     @pause.validator
@@ -232,9 +239,7 @@ class FirmwareCampaign:
     async def resume(self, raw: Any = None) -> list[str]:
         """Lift this campaign's halts, pauses and breakers: {"actor": "ann", "reason": "..."}; returns what was lifted."""
         verb = verbs.read(verbs.Verb, raw)
-        lifted: list[str] = await self._act(
-            CampaignActivities.resume_campaign, Act(self._name, verb.actor, verb.reason)
-        )
+        lifted: list[str] = await self._act(CampaignActivities.resume_campaign, self._by(verb))
         return lifted
 
     @resume.validator
@@ -245,7 +250,7 @@ class FirmwareCampaign:
     async def go_on(self, raw: Any = None) -> str:
         """Begin the next wave although the gate did not pass: {"actor": "ann", "reason": "..."}."""
         verb = verbs.read(verbs.Verb, raw)
-        wave = await self._act(CampaignActivities.let_go_on, Act(self._name, verb.actor, verb.reason))
+        wave = await self._act(CampaignActivities.let_go_on, self._by(verb))
         return f"the gate of wave {wave} is passed by {verb.actor}"
 
     @go_on.validator
@@ -258,8 +263,7 @@ class FirmwareCampaign:
         verb = verbs.read(verbs.RollBack, raw)
         await workflow.wait_condition(lambda: self._view is not None)
         releases = list(verb.releases or self._known.fallbacks)
-        act = Act(self._name, verb.actor, verb.reason, releases=releases)
-        restored: Restore = await self._act(CampaignActivities.plan_rollback, act)
+        restored: Restore = await self._act(CampaignActivities.plan_rollback, self._by(verb, releases=releases))
         return restored
 
     @roll_back.validator

@@ -21,6 +21,8 @@ class Verb(BaseModel):
 
     actor: str = Field(min_length=1)
     reason: str = Field(min_length=1)
+    key: str | None = Field(default=None, min_length=1, max_length=200)
+    """The act's idempotency key: the same again is the same act. The Update's own id where none is given."""
 
 
 class Approve(Verb):
@@ -66,7 +68,8 @@ def read_halt(raw: Any) -> Verb:
     """Read a halt's input: whatever is sent, it halts; who and why are kept where they can be read."""
     given = raw if isinstance(raw, dict) else {"reason": raw} if isinstance(raw, str) else {}
     actor, reason = given.get("actor"), given.get("reason")
-    return Verb(actor=str(actor or "claimed:unknown")[:200], reason=str(reason or "no reason given")[:1000])
+    key = str(given.get("key") or "")[:200] or None
+    return Verb(actor=str(actor or "claimed:unknown")[:200], reason=str(reason or "no reason given")[:1000], key=key)
 
 
 def example(kind: type[Verb]) -> str:

@@ -1,18 +1,18 @@
 """The verbs that stop, resume and undo, straight on the ledger: they work with Temporal down and with no worker.
 
-Halting is never gated. What a halt cannot recall is listed, so that every device that activates afterwards was named.
+Each takes an idempotency key, under which it is done once (see notes). Halting is never gated. What a halt cannot recall is listed, so that every device that activates afterwards was named.
 """
 
-import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
-from hanwave.ledger import campaigns, outbox, overview, quarantine, stops
+from hanwave.ledger import campaigns, notes, outbox, overview, quarantine, stops
 from hanwave.ledger.database import LedgerError
+from hanwave.ledger.notes import Said
 from hanwave.ledger.standing import Fact, lock, record, standings
 from hanwave.ledger.stops import Scope
 from hanwave.rollout.decide import Outcome
@@ -42,12 +42,17 @@ class Halted:
     beyond_recall: list[BeyondRecall]
 
 
-def halt(ledger: Engine, scope: Scope, reason: str, actor: str, *, patience: float = 90.0) -> Halted:
-    """Stop everything forward in that scope, wait (at most patience seconds) for quiet, and list what is beyond recall."""
+def halt(
+    ledger: Engine, scope: Scope, reason: str, actor: str, *, patience: float = 90.0, key: str | None = None
+) -> Halted:
+    """Stop everything forward in that scope, wait (at most patience seconds) for quiet, and list what is beyond recall.
+
+    Again under the same key: the same stop, and the list as it is now.
+    """
+    said = Said(actor, "halt", f"{scope.kind} {scope.value}".strip(), reason or "no reason given", key=key)
     with ledger.begin() as connection:
         now = datetime.now(UTC)
-        stop_id = stops.stop(connection, scope, "halt", reason or "no reason given", actor, now)
-        note(connection, actor, "halt", f"{scope.kind} {scope.value}".strip(), reason, {"stop": stop_id})
+        stop_id = _halt(connection, scope, said, now)
         marked = stops.sending(connection, now)
     # What activates while we wait is known as activated afterwards: it stands on this list all the same.
     with ledger.connect() as connection:
@@ -58,6 +63,16 @@ def halt(ledger: Engine, scope: Scope, reason: str, actor: str, *, patience: flo
     with ledger.connect() as connection:
         listed = {(b.campaign, b.eui): b for b in (*before, *beyond_recall(connection, scope))}
     return Halted(stop_id, recorded, quiet, [listed[key] for key in sorted(listed)])
+
+
+def _halt(connection: Connection, scope: Scope, said: Said, now: datetime) -> int:
+    """Record a halt; its stop. Nothing gates it: not another reason, nor that the key's own halt was lifted since."""
+    first = notes.kept(connection, said)
+    if first and stops.is_open(connection, first.document["stop"]):
+        return int(first.document["stop"])
+    stop_id = stops.stop(connection, scope, "halt", said.reason, said.actor, now)
+    notes.add(connection, replace(said, document={"stop": stop_id}, key=None if first else said.key), now)
+    return stop_id
 
 
 def _wait(ledger: Engine, marked: set[stops.Marked], patience: float) -> datetime | None:
@@ -119,87 +134,100 @@ def beyond_recall(connection: Connection, scope: Scope) -> list[BeyondRecall]:
     return [BeyondRecall(row.campaign, row.eui, row.why) for row in rows]
 
 
-def pause(ledger: Engine, campaign: str, leg: Leg | None, reason: str, actor: str) -> int:
+def pause(ledger: Engine, campaign: str, leg: Leg | None, reason: str, actor: str, *, key: str | None = None) -> int:
     """Stop one leg of a campaign (or all its forward legs) for a while; the stop's id."""
+    said = Said(actor, "pause", f"campaign/{campaign}", reason or "no reason given", {"leg": leg}, key)
+    scope = Scope("campaign", campaign, leg)
     with ledger.begin() as connection:
         campaigns.frame(connection, campaign)
         now = datetime.now(UTC)
-        stop_id = stops.stop(
-            connection, Scope("campaign", campaign, leg), "pause", reason or "no reason given", actor, now
+        return notes.once(
+            connection, said, lambda: stops.stop(connection, scope, "pause", said.reason, actor, now), now
         )
-        note(connection, actor, "pause", f"campaign/{campaign}", reason, {"stop": stop_id, "leg": leg})
-        return stop_id
 
 
-def resume(ledger: Engine, campaign: str, reason: str, actor: str) -> list[str]:
+def resume(ledger: Engine, campaign: str, reason: str, actor: str, *, key: str | None = None) -> list[str]:
     """Lift every stop that names the campaign or one of its waves; what was lifted. A reason is needed."""
+    said = Said(actor, "resume", f"campaign/{campaign}", reason, key=key)
     with ledger.begin() as connection:
-        found = [s for s in stops.open_stops(connection, campaign) if s.scope.kind in ("campaign", "wave")]
-        if not found:
-            raise LedgerError(f"nothing stops campaign {campaign!r} itself")
-        for stop in found:
-            stops.lift(connection, stop.id, reason, actor, datetime.now(UTC))
-        note(connection, actor, "resume", f"campaign/{campaign}", reason, {"stops": [s.id for s in found]})
-        return [str(stop) for stop in found]
+        now = datetime.now(UTC)
+        return notes.once(connection, said, lambda: _lift(connection, campaign, said, now), now)
+
+
+def _lift(connection: Connection, campaign: str, said: Said, now: datetime) -> list[str]:
+    found = [s for s in stops.open_stops(connection, campaign) if s.scope.kind in ("campaign", "wave")]
+    if not found:
+        raise LedgerError(f"nothing stops campaign {campaign!r} itself")
+    for stop in found:
+        stops.lift(connection, stop.id, said.reason, said.actor, now)
+    return [str(stop) for stop in found]
 
 
 def note(connection: Connection, actor: str, verb: str, subject: str, reason: str, document: dict[str, Any]) -> None:
     """Write down what somebody did, and why; append-only."""
-    connection.execute(
-        text(
-            "INSERT INTO note (at, actor, verb, subject, reason, document)"
-            " VALUES (now(), :actor, :verb, :subject, :reason, CAST(:document AS jsonb))"
-        ),
-        {"actor": actor, "verb": verb, "subject": subject, "reason": reason, "document": json.dumps(document)},
-    )
+    notes.add(connection, Said(actor, verb, subject, reason, document), datetime.now(UTC))
 
 
-def approve(ledger: Engine, campaign: str, digest: str, actor: str) -> int:
+def approve(
+    ledger: Engine, campaign: str, digest: str, actor: str, reason: str = "approved", *, key: str | None = None
+) -> int:
     """Approve a campaign's plan, by its digest; the number of approvers. Its author cannot; another digest is refused."""
+    said = Said(actor, "approve", f"campaign/{campaign}", reason, {"digest": digest}, key)
     with ledger.begin() as connection:
-        found = overview.view(connection, campaign)
-        if found is None:
-            raise LedgerError(f"there is no campaign {campaign!r}")
-        if actor == found.author:
-            raise LedgerError(f"{actor} is the author of campaign {campaign!r}, and cannot approve it")
-        if digest != found.digest:
-            raise LedgerError(f"the plan's digest is {found.digest}, not {digest[:80]}")
-        note(connection, actor, "approve", f"campaign/{campaign}", "approved", {"digest": digest})
-        return len({*found.approvers, actor})
+        return notes.once(connection, said, lambda: _approvers(connection, campaign, said), datetime.now(UTC))
 
 
-def go_on(ledger: Engine, campaign: str, reason: str, actor: str) -> int:
+def _approvers(connection: Connection, campaign: str, said: Said) -> int:
+    found = overview.view(connection, campaign)
+    if found is None:
+        raise LedgerError(f"there is no campaign {campaign!r}")
+    if said.actor == found.author:
+        raise LedgerError(f"{said.actor} is the author of campaign {campaign!r}, and cannot approve it")
+    if (digest := said.document["digest"]) != found.digest:
+        raise LedgerError(f"the plan's digest is {found.digest}, not {digest[:80]}")
+    return len({*found.approvers, said.actor})
+
+
+def go_on(ledger: Engine, campaign: str, reason: str, actor: str, *, key: str | None = None) -> int:
     """Let the next wave begin although the gate of the last closed one did not pass; that one's number."""
+    said = Said(actor, "go on", f"campaign/{campaign}", reason, key=key)
     with ledger.begin() as connection:
-        found = overview.view(connection, campaign)
-        held = [w for w in found.waves if w.closed and not w.passed] if found else []
-        if not held:
-            raise LedgerError(f"no gate of campaign {campaign!r} waits for a person")
-        connection.execute(
-            text("UPDATE wave SET passed_by = :actor WHERE campaign = :name AND number = :number"),
-            {"actor": actor, "name": campaign, "number": held[0].number},
-        )
-        note(connection, actor, "go on", f"campaign/{campaign}/wave/{held[0].number}", reason, {})
-        return held[0].number
+        return notes.once(connection, said, lambda: _pass_gate(connection, campaign, actor), datetime.now(UTC))
+
+
+def _pass_gate(connection: Connection, campaign: str, actor: str) -> int:
+    found = overview.view(connection, campaign)
+    held = [w for w in found.waves if w.closed and not w.passed] if found else []
+    if not held:
+        raise LedgerError(f"no gate of campaign {campaign!r} waits for a person")
+    connection.execute(
+        text("UPDATE wave SET passed_by = :actor WHERE campaign = :name AND number = :number"),
+        {"actor": actor, "name": campaign, "number": held[0].number},
+    )
+    return held[0].number
 
 
 _STILL_IN_FLIGHT = frozenset({State.ACTIVATING, State.SCHEDULED, State.UNKNOWN, State.QUARANTINED})
 
 
-def withdraw_campaign(ledger: Engine, campaign: str, reason: str, actor: str) -> int:
+def withdraw_campaign(ledger: Engine, campaign: str, reason: str, actor: str, *, key: str | None = None) -> int:
     """End a campaign for good: nothing more is sent, and each update is closed once nothing of it is in flight.
 
     Returns how many are still in flight; the waves' sweeps close those when their answers are in or overdue.
     """
+    said = Said(actor, "withdraw", f"campaign/{campaign}", reason, key=key)
     with ledger.begin() as connection:
         now = datetime.now(UTC)
-        stops.stop(connection, Scope("campaign", campaign), "halt", reason, actor, now)
-        connection.execute(
-            text("UPDATE campaign SET status = 'withdrawn' WHERE name = :name AND status <> 'withdrawn'"),
-            {"name": campaign},
-        )
-        note(connection, actor, "withdraw", f"campaign/{campaign}", reason, {})
-        return close_withdrawn(connection, campaign, reason, now)
+        return notes.once(connection, said, lambda: _withdraw(connection, campaign, said, now), now)
+
+
+def _withdraw(connection: Connection, campaign: str, said: Said, now: datetime) -> int:
+    stops.stop(connection, Scope("campaign", campaign), "halt", said.reason, said.actor, now)
+    connection.execute(
+        text("UPDATE campaign SET status = 'withdrawn' WHERE name = :name AND status <> 'withdrawn'"),
+        {"name": campaign},
+    )
+    return close_withdrawn(connection, campaign, said.reason, now)
 
 
 def close_withdrawn(connection: Connection, campaign: str, reason: str, now: datetime) -> int:

@@ -6,12 +6,14 @@ either in one rollback campaign, or still in flight, or named with the reason wh
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
-from hanwave.ledger import campaigns, control, planning
+from hanwave.ledger import campaigns, control, notes, planning
 from hanwave.ledger.database import LedgerError
 from hanwave.rollout.request import CampaignRequest, Cohort
 
@@ -25,29 +27,43 @@ class Restore:
     in_flight: int
 
 
-def plan_rollback(ledger: Engine, campaign: str, releases: list[str], reason: str, actor: str) -> Restore:
+def plan_rollback(
+    ledger: Engine, campaign: str, releases: Sequence[str], reason: str, actor: str, *, key: str | None = None
+) -> Restore:
     """Withdraw a campaign, and plan one for each fallback release, first come first served. Again: the same plans."""
     with ledger.connect() as connection:
         _check(connection, campaign, releases)
-    in_flight = control.withdraw_campaign(ledger, campaign, reason, actor)
+    said = notes.Said(actor, "roll back", f"campaign/{campaign}", reason, {"releases": list(releases)}, key)
+    # Two transactions: while the first holds the lock of the stop rows nobody sends, and planning takes minutes.
+    in_flight = control.withdraw_campaign(ledger, campaign, reason, actor, key=key)
     with ledger.begin() as connection:
-        left = dict.fromkeys(to_restore(connection, campaign), "no fallback release was given")
-        planned: list[str] = []
-        for number, release in enumerate(releases, 1):
-            name = f"{campaign}-back-{number}"
-            reasons = _plan(connection, campaign, name, release, actor, list(left))
-            if len(reasons) < len(left):
-                planned.append(name)
-            left = reasons
-        restore = Restore(planned, dict(Counter(left.values()).most_common()), in_flight)
-        connection.execute(
-            text("UPDATE campaign SET restored = CAST(:restored AS jsonb) WHERE name = :name"),
-            {"name": campaign, "restored": json.dumps(asdict(restore))},
+        return Restore(
+            **notes.once(
+                connection, said, lambda: _restore(connection, campaign, releases, actor, in_flight), datetime.now(UTC)
+            )
         )
-        return restore
 
 
-def _check(connection: Connection, campaign: str, releases: list[str]) -> None:
+def _restore(
+    connection: Connection, campaign: str, releases: Sequence[str], actor: str, in_flight: int
+) -> dict[str, Any]:
+    left = dict.fromkeys(to_restore(connection, campaign), "no fallback release was given")
+    planned: list[str] = []
+    for number, release in enumerate(releases, 1):
+        name = f"{campaign}-back-{number}"
+        reasons = _plan(connection, campaign, name, release, actor, list(left))
+        if len(reasons) < len(left):
+            planned.append(name)
+        left = reasons
+    restore = asdict(Restore(planned, dict(Counter(left.values()).most_common()), in_flight))
+    connection.execute(
+        text("UPDATE campaign SET restored = CAST(:restored AS jsonb) WHERE name = :name"),
+        {"name": campaign, "restored": json.dumps(restore)},
+    )
+    return restore
+
+
+def _check(connection: Connection, campaign: str, releases: Sequence[str]) -> None:
     """Refuse a fallback that could take nobody back, before anything is withdrawn for it."""
     wanted = campaigns.frame(connection, campaign).device_type
     for name in releases:

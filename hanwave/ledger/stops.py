@@ -115,6 +115,12 @@ def lift(connection: Connection, stop_id: int, reason: str, actor: str, now: dat
         raise LedgerError(f"there is no open stop {stop_id}")
 
 
+def is_open(connection: Connection, stop_id: int) -> bool:
+    """Whether that stop still holds."""
+    statement = text("SELECT 1 FROM stop WHERE id = :id AND lifted_at IS NULL")
+    return connection.execute(statement, {"id": stop_id}).first() is not None
+
+
 _COLUMNS = "SELECT id, scope, value, leg, kind, reason, actor, at FROM stop WHERE lifted_at IS NULL"
 
 

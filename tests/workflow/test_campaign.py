@@ -8,6 +8,7 @@ import pytest
 from temporalio.client import Client, WorkflowFailureError, WorkflowUpdateFailedError
 
 from hanwave import names
+from hanwave.ledger import control
 from tests.support.dcc import ACB, Behaviour, Dcc, broken, good, quiet
 from tests.support.ledger import US, World
 from workers.wiring import campaign_worker, gateway_worker
@@ -116,6 +117,40 @@ async def test_a_wrong_update_is_refused_in_a_sentence_and_the_next_halt_works(f
         halted = await handle.execute_update("halt", {"actor": "ann", "reason": "smoke"})
         assert halted["beyond_recall"] == 0
         assert fleet.count("stop", "kind = 'halt' AND reason = 'smoke' AND lifted_at IS NULL") == 1
+        await handle.terminate()
+
+
+@pytest.mark.parametrize("verb", ["pause", "halt"])
+async def test_an_act_whose_worker_died_after_its_commit_is_done_once(fleet, temporal, monkeypatch, verb):
+    done, act = [], getattr(control, verb)
+
+    def dies(*arguments, **more):
+        done.append(act(*arguments, **more))
+        if len(done) == 1:
+            raise OSError("the worker was killed between its commit and its answer")
+        return done[-1]
+
+    monkeypatch.setattr(control, verb, dies)
+    async with running(fleet, temporal, quiet):
+        handle = await start(temporal, approvals=1)
+        await until(handle, "1 approval")
+        await handle.execute_update(verb, {"actor": "ann", "reason": "smoke"})
+        await handle.terminate()
+    assert len(done) == 2
+    assert fleet.count("stop") == fleet.count("note") == 1
+
+
+async def test_an_update_with_a_key_is_one_act_however_often_it_is_sent(fleet, temporal):
+    async with running(fleet, temporal, quiet):
+        handle = await start(temporal, approvals=1)
+        await until(handle, "1 approval")
+        given = {"actor": "ann", "reason": "storm", "key": "storm-of-monday"}
+        for _ in range(3):
+            assert await handle.execute_update("pause", given) == "every forward leg is paused"
+        assert fleet.count("stop") == fleet.count("note") == 1
+        with pytest.raises(WorkflowUpdateFailedError) as refused:
+            await handle.execute_update("pause", {**given, "leg": "activate"})
+        assert "the key 'storm-of-monday' was used for another pause" in str(refused.value.cause)
         await handle.terminate()
 
 
