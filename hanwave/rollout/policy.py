@@ -3,34 +3,16 @@
 Durations are written as "90s", "30m", "6h" or "10d" (or ISO 8601), and are counted from sending, never from an answer.
 """
 
-import re
 from collections import Counter
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, model_validator
+from pydantic import AfterValidator, Field, StrictBool, model_validator
 
 from hanwave.identifiers import EUI64, IdentifierError
-
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-def _duration(value: Any) -> Any:
-    if isinstance(value, timedelta):
-        return value
-    # A bare number has no unit: a soak of 2 would be two seconds where two days were meant.
-    if not isinstance(value, str):
-        raise ValueError("should be a duration such as '30m', '6h' or '2d', not a bare number")  # noqa: TRY004 - pydantic's
-    text = value.strip()
-    if text.startswith("P"):
-        return text
-    if not (match := re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)([smhdw])", text, re.ASCII)):
-        raise ValueError(f"{text[:40]!r} is no duration: it should be a number and one of s, m, h, d, w, as in '6h'")
-    try:
-        return timedelta(**{_UNITS[match[2]]: float(match[1])})
-    except OverflowError as error:
-        raise ValueError(f"{text!r} is longer than 365 days") from error
+from hanwave.rollout.terms import Duration, Strict
+from hanwave.rollout.windows import Windows
 
 
 def _device(value: str) -> str:
@@ -40,7 +22,6 @@ def _device(value: str) -> str:
         raise ValueError(str(error)) from error
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0), le=timedelta(days=365))]
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 Whole = Annotated[int, Field(strict=True)]
 Device = Annotated[str, AfterValidator(_device)]
@@ -61,11 +42,7 @@ class DeviceType(StrEnum):
         return self is DeviceType.PPMID
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Deadlines(_Strict):
+class Deadlines(Strict):
     """How long one device type may take for each leg, from the time of sending."""
 
     distribute: Duration = timedelta(days=10)
@@ -85,7 +62,7 @@ def _deadlines() -> dict[DeviceType, Deadlines]:
     }
 
 
-class Attempts(_Strict):
+class Attempts(Strict):
     """How often a leg may be tried, and how long to wait before the next try."""
 
     distribute: Whole = Field(default=3, ge=1, le=10)
@@ -96,7 +73,7 @@ class Attempts(_Strict):
     back_off: Duration = timedelta(hours=1)
 
 
-class Gate(_Strict):
+class Gate(Strict):
     """What a wave must show before the next begins."""
 
     minimum_evidence: Whole = Field(default=1, ge=1)
@@ -116,7 +93,7 @@ class ActivationMode(StrEnum):
     FUTURE_DATED = "future_dated"
 
 
-class Wave(_Strict):
+class Wave(Strict):
     """One wave: a share of the devices not yet in an earlier one, a count, or a list of named devices."""
 
     share: Annotated[Share, Field(gt=0)] | None = None
@@ -130,7 +107,7 @@ class Wave(_Strict):
         return self
 
 
-class Policy(_Strict):
+class Policy(Strict):
     """How a campaign is run."""
 
     waves: tuple[Wave, ...] = (Wave(share=0.02), Wave(share=0.2), Wave(share=1))
@@ -153,6 +130,8 @@ class Policy(_Strict):
     """How often a wave looks for what fell due; *not now* is asked again after twice this long."""
     soak: Duration = timedelta(days=2)
     """How long a device must go on well after its activation before it is settled."""
+    windows: Windows = Windows()
+    """When images may be sent and activated; empty, at any time."""
     soak_check: StrictBool = True
     """Read the version back (11.2) at the end of the soak: a device that went quiet is not settled."""
 
