@@ -18,9 +18,9 @@ from typing import BinaryIO, Self, TextIO
 import psycopg
 from sqlalchemy import Connection, text
 
-from hanwave.ledger import notes
+from hanwave.ledger import leavers, notes
 from hanwave.ledger.database import LedgerError
-from hanwave.ledger.fleet_file import FleetFile, Refusal
+from hanwave.ledger.fleet_file import COLUMNS, FleetFile, Refusal
 
 KEPT = 1000
 """Refusals held in memory: some 200 kB. Where there are more, all of them are written to a file."""
@@ -95,7 +95,9 @@ def import_fleet(connection: Connection, file: BinaryIO, refusals_file: Path, ac
         staged = _stage(connection, fleet, refusals)
         repeated = _settle_repetitions(connection, fleet, refusals)
         merged = staged - repeated - (contradicted := _count(connection, "contradicted"))
+        leavers.hubs_exchanged(connection, now)
         added, changed = _merge(connection, fleet, now)
+        leavers.leave(connection, now)
         done = FleetImport(
             rows=staged + refusals.count - contradicted,
             added=added,
@@ -117,7 +119,7 @@ def _stage(connection: Connection, fleet: FleetFile, refusals: _Refusals) -> int
     """Copy the rows that can be read into a temporary table; their number."""
     # A million EUI-64s are grouped and joined in 64 MB; the server's usual 4 MB would spill to its disk.
     connection.execute(text("SET LOCAL work_mem = '64MB'"))
-    columns = ", ".join(f"{name} text" for name in fleet.columns)
+    columns = ", ".join(f"{name} {COLUMNS[name].kind}" for name in fleet.columns)
     connection.execute(text(f"CREATE TEMP TABLE staged (line bigint, {columns}) ON COMMIT DROP"))
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)

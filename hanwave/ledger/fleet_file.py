@@ -5,20 +5,26 @@ costs no other line (a cell cannot hold a line break); no reason repeats what a 
 customer's number anywhere; a line is never held beyond MAX_LINE octets.
 
 Columns: eui, device_type, manufacturer, model, hardware_version, firmware_version, smi_status, hub and region must be
-there. home, mpxn, payment_mode, protected_class, import_supplier, gas_supplier and supplier_certificate may be left
-out, which leaves what is known of a device as it is; an empty cell under one of them says that there is none.
+there. home, mpxn, payment_mode, protected_class, import_supplier, gas_supplier, supplier_certificate, hub_firmware
+(of its Communications Hub), gbcs_version and leaves_at (when it changes supplier, where that is known: a date, which begins
+in the zone of Great Britain, or a time with its offset) may be left out, which leaves what is known of a device as it is; an
+empty cell under one of them says that there is none.
 """
 
 import csv
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from types import MappingProxyType
 from typing import BinaryIO
+from zoneinfo import ZoneInfo
 
 from hanwave.duis.inventory import DeviceStatus, Region
 from hanwave.duis.inventory import DeviceType as InventoryType
+from hanwave.firmware.errors import TermError
+from hanwave.firmware.terms import GbcsVersion
 from hanwave.identifiers import EUI64, IdentifierError
 from hanwave.ledger.database import LedgerError
 from hanwave.rollout.policy import DeviceType
@@ -48,6 +54,8 @@ _Read = Callable[[str], str | None]
 class _Column:
     read: _Read
     required: bool = False
+    kind: str = "text"
+    """PostgreSQL's type of what `read` gives."""
 
 
 def _eui(text: str) -> str:
@@ -116,8 +124,32 @@ def _home(text: str) -> str:
     return text
 
 
-def _optional(read: _Read) -> _Column:
-    return _Column(lambda text: read(text) if text else None)
+_GREAT_BRITAIN = ZoneInfo("Europe/London")
+
+
+def _time(text: str) -> str:
+    """A time in UTC, as PostgreSQL reads it."""
+    wrong = "should be a date (2027-01-31) or a time with its offset (2027-01-31T00:00:00Z)"
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise _CellError(wrong) from None
+    if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text, re.ASCII):
+        time = time.replace(tzinfo=_GREAT_BRITAIN)
+    if time.tzinfo is None or not 2000 <= time.year <= 2100:
+        raise _CellError(f"{wrong}, from 2000 to 2100")
+    return time.astimezone(UTC).isoformat()
+
+
+def _gbcs(text: str) -> str:
+    try:
+        return str(GbcsVersion.parse(text))
+    except TermError:
+        raise _CellError("should be a GBCS version such as 4.1") from None
+
+
+def _optional(read: _Read, kind: str = "text") -> _Column:
+    return _Column(lambda text: read(text) if text else None, kind=kind)
 
 
 def _needed(read: _Read) -> _Column:
@@ -151,6 +183,9 @@ COLUMNS: Mapping[str, _Column] = MappingProxyType(
         "supplier_certificate": _optional(
             _few(_form(r"[1-9][0-9]{0,49}", "a serial number in decimal, as X509SerialNumber writes it"))
         ),
+        "hub_firmware": _optional(_few(_hexadecimal(8))),
+        "gbcs_version": _optional(_few(_gbcs)),
+        "leaves_at": _optional(_few(_time), "timestamptz"),
     }
 )
 

@@ -32,7 +32,7 @@ COLUMNS = (
 )
 """The columns of the product's fleet import."""
 OWN_COLUMNS = ("gbcs_version", "unplugged")
-"""Columns for the emulator alone, which may be left out. unplugged: seconds until the device is back, or never."""
+"""Columns that the emulator writes for itself alone, and that may be left out. unplugged: seconds until the device is back, or never."""
 
 _NEEDED = (*COLUMNS[:10], "import_supplier", "gas_supplier")
 

@@ -25,11 +25,26 @@ def test_a_good_row_is_read_in_canonical_form():
 
 
 def test_an_empty_optional_cell_says_that_there_is_none():
-    optional = ("home", "mpxn", "protected_class", "import_supplier", "gas_supplier", "supplier_certificate")
+    needed_or_usual = {*list(ROW)[:9], "payment_mode"}
+    optional = tuple(name for name in ROW if name not in needed_or_usual)
     ((_, values),) = read(fleet(row(payment_mode="", **dict.fromkeys(optional, ""))))
     held = dict(zip(ROW, values, strict=True))
     assert held["payment_mode"] == "credit"
     assert {held[name] for name in optional} == {None}
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("2026-01-31", "2026-01-31T00:00:00+00:00"),
+        ("2026-07-01", "2026-06-30T23:00:00+00:00"),
+        ("2026-07-01T00:00:00Z", "2026-07-01T00:00:00+00:00"),
+        ("2026-07-01T01:30:00+01:00", "2026-07-01T00:30:00+00:00"),
+    ],
+)
+def test_a_day_of_change_of_supplier_begins_in_great_britains_zone(written, meant):
+    ((_, values),) = read(fleet(row(leaves_at=written)))
+    assert dict(zip(ROW, values, strict=True))["leaves_at"] == meant
 
 
 @pytest.mark.parametrize(
@@ -57,8 +72,14 @@ def test_an_empty_optional_cell_says_that_there_is_none():
         ({"import_supplier": "us"}, "import_supplier should be an EUI-64"),
         ({"gas_supplier": "90-B3"}, "gas_supplier should be an EUI-64"),
         ({"supplier_certificate": "0A1B"}, "supplier_certificate should be a serial number in decimal"),
+        ({"hub_firmware": "0102030"}, "hub_firmware should be 8 hexadecimal digits"),
+        ({"gbcs_version": "four"}, "gbcs_version should be a GBCS version such as 4.1"),
+        ({"leaves_at": "31/01/2027"}, "leaves_at should be a date"),
+        ({"leaves_at": "2027-02-30"}, "leaves_at should be a date"),
+        ({"leaves_at": "2027-01-31T00:00:00"}, "leaves_at should be a date .* or a time with its offset"),
+        ({"leaves_at": "0001-01-01"}, "leaves_at should be .* from 2000 to 2100"),
         ({"home": "a\x07b"}, "the line holds control characters"),
-        ({"home": "a,b"}, "the line has 17 cells, the header has 16"),
+        ({"home": "a,b"}, "the line has 20 cells, the header has 19"),
         ({"home": '"a'}, "the line is not CSV"),
     ],
 )
@@ -91,7 +112,7 @@ def test_quotes_a_byte_order_mark_and_windows_line_ends_are_read():
 
 
 def test_lines_without_any_text_are_no_rows():
-    assert [each[0] for each in read(fleet(row(1), "", "," * 15, row(2)))] == [2, 5]
+    assert [each[0] for each in read(fleet(row(1), "", "," * 18, row(2)))] == [2, 5]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """The fleet's import on a real PostgreSQL."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -40,7 +40,9 @@ def test_the_rows_of_a_file_become_the_fleet(ledger, bring):
     done = bring(fleet(row(1), row(2, gas_supplier=ROW["import_supplier"], device_type="GSME", home=r"a\N\tb")))
     assert counts(done) == (2, 2, 0, 0, 0, 0)
     held = devices(ledger)
-    assert held[eui(1)] == row(1) | {"gas_supplier": None, "last_heard": None, "updated_at": START}
+    leaves_at = datetime.fromisoformat(ROW["leaves_at"])
+    known = {"gas_supplier": None, "leaves_at": leaves_at, "last_heard": None, "updated_at": START}
+    assert held[eui(1)] == row(1) | known
     assert held[eui(2)]["home"] == r"a\N\tb"
 
 

@@ -24,6 +24,9 @@ ROW = {
     "import_supplier": US,
     "gas_supplier": "",
     "supplier_certificate": "1234567890",
+    "hub_firmware": "01020304",
+    "gbcs_version": "4.1",
+    "leaves_at": "2026-12-01T00:00:00+00:00",
 }
 assert tuple(ROW) == tuple(COLUMNS)
 

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from sqlalchemy import Index
+from sqlalchemy import text as sql
 from sqlmodel import Field, SQLModel
 
 from hanwave.ledger.tables.columns import key_column, time_column
@@ -30,12 +31,19 @@ class Device(SQLModel, table=True):
     gas_supplier: str | None = None
     supplier_certificate: str | None = None
     """Serial of the supplier's certificate on the device."""
+    leaves_at: datetime | None = time_column(optional=True)
+    """When it changes supplier, where that is known."""
+    hub_firmware: str | None = None
+    """The firmware version of its Communications Hub."""
+    gbcs_version: str | None = None
+    """The GBCS version that it speaks, as the DCC's inventory has it ("4.1")."""
     last_heard: datetime | None = time_column(optional=True)
     updated_at: datetime = time_column()
 
     __table_args__ = (
         Index("device_cohort", "device_type", "manufacturer", "model", "firmware_version"),
         Index("device_hub", "hub"),
+        Index("device_home", sql("coalesce(home, hub)")),
     )
 
 

@@ -65,6 +65,9 @@ def upgrade() -> None:
         sa.Column("import_supplier", sa.String(), nullable=True),
         sa.Column("gas_supplier", sa.String(), nullable=True),
         sa.Column("supplier_certificate", sa.String(), nullable=True),
+        sa.Column("leaves_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("hub_firmware", sa.String(), nullable=True),
+        sa.Column("gbcs_version", sa.String(), nullable=True),
         sa.Column("last_heard", sa.DateTime(timezone=True), nullable=True),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("eui"),
@@ -72,6 +75,7 @@ def upgrade() -> None:
     op.create_index(
         "device_cohort", "device", ["device_type", "manufacturer", "model", "firmware_version"], unique=False
     )
+    op.create_index("device_home", "device", [sa.literal_column("coalesce(home, hub)")], unique=False)
     op.create_index("device_hub", "device", ["hub"], unique=False)
     op.create_index(op.f("ix_device_mpxn"), "device", ["mpxn"], unique=False)
     op.create_table(
@@ -103,6 +107,15 @@ def upgrade() -> None:
             "detail",
             name="device_event_fact",
             postgresql_nulls_not_distinct=True,
+        ),
+    )
+    op.create_index(
+        "device_event_reached",
+        "device_event",
+        ["recorded_at"],
+        unique=False,
+        postgresql_where=sa.text(
+            "kind IN ('unreached', 'refused', 'scheduled', 'activated', 'activation_failed', 'version')"
         ),
     )
     op.create_table(
@@ -171,6 +184,14 @@ def upgrade() -> None:
         sa.UniqueConstraint("key"),
     )
     op.create_table(
+        "others_use",
+        sa.Column("user_id", sa.String(), nullable=False),
+        sa.Column("variant", sa.String(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("units", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("user_id", "variant", "at"),
+    )
+    op.create_table(
         "outbox",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("request_id", sa.String(), nullable=False),
@@ -194,6 +215,13 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_outbox_state"), "outbox", ["state"], unique=False)
     op.create_index(op.f("ix_outbox_update_id"), "outbox", ["update_id"], unique=False)
+    op.create_index(
+        "outbox_unsent",
+        "outbox",
+        ["user_id", "service_reference"],
+        unique=False,
+        postgresql_where=sa.text("state IN ('granted', 'ready') AND sends = 0"),
+    )
     op.create_table(
         "outbox_body",
         sa.Column("outbox_id", sa.BigInteger(), nullable=False),
@@ -225,6 +253,20 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(
+        "request_use",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("user_id", sa.String(), nullable=False),
+        sa.Column("variant", sa.String(), nullable=False),
+        sa.Column("permit_class", sa.String(), nullable=False),
+        sa.Column("campaign", sa.String(), nullable=True),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("requests", sa.Integer(), nullable=False),
+        sa.Column("devices", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("request_use_at", "request_use", ["at"], unique=False)
+    op.create_index("request_use_period", "request_use", ["user_id", "variant", "at"], unique=False)
+    op.create_table(
         "stop",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("scope", sa.String(), nullable=False),
@@ -253,6 +295,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("tally_wave", "tally", ["campaign", "wave"], unique=False)
+    op.create_table(
+        "threshold",
+        sa.Column("user_id", sa.String(), nullable=False),
+        sa.Column("variant", sa.String(), nullable=False),
+        sa.Column("period", sa.Interval(), nullable=False),
+        sa.Column("limit", sa.Integer(), nullable=False),
+        sa.Column("reserve", sa.Integer(), nullable=False),
+        sa.Column("others", sa.Integer(), nullable=False),
+        sa.Column("per_device", sa.Boolean(), nullable=False),
+        sa.Column("warn", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("user_id", "variant", "period"),
+    )
     op.create_table(
         "campaign",
         sa.Column("name", sa.String(), nullable=False),
