@@ -66,8 +66,7 @@ def stop_all(connection: Connection, why: str, actor: str, now: datetime) -> int
     control.note(connection, actor, "restored", "all", reason, {"stop": stop_id})
     connection.execute(_FORGET, {"now": now})
     connection.execute(_START_AGAIN)
-    values = {"now": int(now.timestamp() * 1000), "jump": JUMP}
-    connection.execute(text("UPDATE counter SET last = greatest(last, :now) + :jump"), values)
+    connection.execute(_JUMP, {"now": int(now.timestamp() * 1000), "jump": JUMP})
     return stop_id
 
 
@@ -75,6 +74,13 @@ def stop_all(connection: Connection, why: str, actor: str, now: datetime) -> int
 _FORGET = text(
     "UPDATE outbox SET state = 'forgotten', sends = greatest(sends, 1), sending_at = coalesce(sending_at, granted_at),"
     " answered_at = :now WHERE state IN ('granted', 'ready', 'sending', 'ambiguous')"
+)
+
+# The copy may be older than a User ID's first request: then it has no counter of it, and one was used all the same.
+_JUMP = text(
+    "INSERT INTO counter AS c (user_id, last)"
+    " SELECT user_id, :now + :jump FROM (SELECT user_id FROM campaign UNION SELECT user_id FROM counter) AS known"
+    " ON CONFLICT (user_id) DO UPDATE SET last = greatest(c.last, :now) + :jump"
 )
 
 # Temporal may be ahead of the copy: a device's workflow may have ended there, and only `recover` starts one again.
