@@ -5,13 +5,14 @@ step while an answer is outstanding: silence first becomes *overdue* (a fact), t
 Every wait has an end, but that of a quarantined request, which a person ends.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from hanwave.rollout.device import ENDED, Standing, State
 from hanwave.rollout.events import Kind, Leg
+from hanwave.rollout.incidents import Incident, deadline
 from hanwave.rollout.policy import ActivationMode, Deadlines, DeviceType, Policy
 
 
@@ -56,9 +57,11 @@ class Decision:
     reason: str = ""
 
 
-def decide(standing: Standing, device_type: DeviceType, policy: Policy, now: datetime) -> Decision:
-    """The next step for a device at that time (aware UTC)."""
-    case = _Case(standing, device_type, policy, now)
+def decide(
+    standing: Standing, device_type: DeviceType, policy: Policy, now: datetime, incidents: Sequence[Incident] = ()
+) -> Decision:
+    """The next step for a device at that time (aware UTC); while an incident of its region lasts, its clocks stand still."""
+    case = _Case(standing, device_type, policy, now, incidents)
     if standing.quarantined and standing.state not in ENDED:
         return _quarantined(case)
     return _RULES[standing.state](case)
@@ -74,6 +77,7 @@ class _Case:
     device_type: DeviceType
     policy: Policy
     now: datetime
+    incidents: Sequence[Incident] = ()
 
     @property
     def deadlines(self) -> Deadlines:
@@ -86,6 +90,8 @@ class _Case:
     @property
     def fires(self) -> datetime:
         """From when on the version tells whether the activation took place: a future-dated one waits for its date."""
+        if self.standing.dated:
+            return self.standing.dated
         ahead = self.policy.activation is ActivationMode.FUTURE_DATED or self.standing.state is State.SCHEDULED
         return self.sent(Leg.ACTIVATE) + (self.policy.lead if ahead else timedelta(0))
 
@@ -96,9 +102,15 @@ class _Case:
         """That decision once it is time; until then a wait that says why."""
         return then if self.now >= when else Decision(Step.WAIT, until=when, reason=why)
 
-    def overdue(self, leg: Leg, deadline: datetime) -> Decision:
+    def end(self, leg: Leg, since: datetime, allowed: timedelta) -> datetime:
+        """When a wait of that leg is over: no incident that takes away what it needs counts."""
+        if not self.incidents:
+            return since + allowed
+        return deadline(since, allowed, [i for i in self.incidents if i.takes(leg)], self.now)
+
+    def overdue(self, leg: Leg, end: datetime) -> Decision:
         due = Decision(Step.OVERDUE, leg=leg, reason=f"nothing heard of the {leg} request")
-        return self.at(deadline, due, f"waits for word of the {leg} request")
+        return self.at(end, due, f"waits for word of the {leg} request")
 
     def again(self, step: Step, leg: Leg, most: int, outcome: Outcome) -> Decision:
         """Another attempt after the back-off, while the allowance lasts; else the end."""
@@ -117,7 +129,7 @@ class _Case:
     def read(self, outcome: Outcome, since: datetime) -> Decision:
         """Ask for the version as it is from since on; a question has its own deadline, and an allowance of its own."""
         if self.standing.reading:
-            return self.overdue(Leg.READ, self.sent(Leg.READ) + self.deadlines.read)
+            return self.overdue(Leg.READ, self.end(Leg.READ, self.sent(Leg.READ), self.deadlines.read))
         attempts, reason = self.policy.attempts, self.standing.reason or "the device does not answer"
         asked = [when for when in self.standing.asked if when >= since]
         if len(asked) >= attempts.read:
@@ -131,7 +143,7 @@ def _planned(_: _Case) -> Decision:
 
 
 def _requested(case: _Case) -> Decision:
-    return case.overdue(Leg.DISTRIBUTE, case.sent(Leg.DISTRIBUTE) + case.deadlines.distribute)
+    return case.overdue(Leg.DISTRIBUTE, case.end(Leg.DISTRIBUTE, case.sent(Leg.DISTRIBUTE), case.deadlines.distribute))
 
 
 def _delivered(case: _Case) -> Decision:
@@ -140,7 +152,7 @@ def _delivered(case: _Case) -> Decision:
     if case.device_type.one_step or patience is None or case.standing.not_held or _spent(case):
         return _requested(case)
     activate = Decision(Step.ACTIVATE, leg=Leg.ACTIVATE, reason="the hub's word stands for the device's (policy)")
-    return case.at(case.since + patience, activate, "waits for the device to verify the image")
+    return case.at(case.end(Leg.DISTRIBUTE, case.since, patience), activate, "waits for the device to verify the image")
 
 
 def _spent(case: _Case) -> bool:
@@ -191,10 +203,10 @@ def _held(case: _Case) -> Decision:
 
 def _activating(case: _Case) -> Decision:
     if not case.device_type.one_step:
-        return case.overdue(Leg.ACTIVATE, case.fires + case.deadlines.activate)
+        return case.overdue(Leg.ACTIVATE, case.end(Leg.ACTIVATE, case.fires, case.deadlines.activate))
     # A transfer at the last minute still leaves the time for an activation.
-    deadline = case.sent(Leg.DISTRIBUTE) + case.deadlines.distribute
-    return case.overdue(Leg.DISTRIBUTE, max(deadline, case.since + case.deadlines.activate))
+    arrival = case.end(Leg.DISTRIBUTE, case.sent(Leg.DISTRIBUTE), case.deadlines.distribute)
+    return case.overdue(Leg.DISTRIBUTE, max(arrival, case.end(Leg.DISTRIBUTE, case.since, case.deadlines.activate)))
 
 
 def _unknown(case: _Case) -> Decision:

@@ -102,6 +102,8 @@ class Standing:
     tries: tuple[Try, ...] = ()
     asked: tuple[datetime, ...] = ()
     """When its version was asked for, each time."""
+    dated: datetime | None = None
+    """When its latest activation is to act, of one that was dated ahead."""
     quarantined: bool = False
     """Whether the DCC holds a request, of any attempt, that would change the device if it were released."""
     not_held: bool = False
@@ -140,6 +142,7 @@ def fold(events: Iterable[Event], target: Target) -> Standing:
         version_at=facts.word.at if facts.word else None,
         tries=tuple(t for leg in Leg if (t := _latest_try(facts, leg))),
         asked=_asked(facts),
+        dated=_dated(facts),
         quarantined=bool(facts.quarantined),
         not_held=_not_held(facts, target),
     )
@@ -162,6 +165,15 @@ def _latest_try(facts: Facts, leg: Leg) -> Try | None:
 def _asked(facts: Facts) -> tuple[datetime, ...]:
     asked = (facts.begun(Leg.READ, attempt) for attempt in sorted(facts.attempts(Leg.READ)))
     return tuple(event.at for event in asked if event)
+
+
+def _dated(facts: Facts) -> datetime | None:
+    granted = facts.last(Leg.ACTIVATE, Kind.GRANTED, attempt=facts.latest(Leg.ACTIVATE))
+    try:
+        date = datetime.fromisoformat(granted.detail) if granted and granted.detail else None
+    except ValueError:  # an import of other records may have put anything there
+        return None
+    return date if date and date.tzinfo else None
 
 
 _Found = tuple[State, Event | None, str]

@@ -49,7 +49,7 @@ class Kind(StrEnum):
 
     # Each leg, by hanwave and by the party that answers its request.
     GRANTED = "granted"
-    """The permit was given; the request is in the outbox."""
+    """The permit was given; the request is in the outbox. detail is the date of an activation that was dated ahead."""
     SENT = "sent"
     """A POST of the request began; whether it arrived is not yet known."""
     ABANDONED = "abandoned"
