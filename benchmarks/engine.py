@@ -259,7 +259,7 @@ def policy(*, to_the_end: bool) -> dict[str, Any]:
     return {
         "waves": [{"share": 1}],
         "sweep": "2s",
-        "pace": 1000,
+        "pace": {"overall": 1000},
         "exposure_cap": 50_000,
         "soak": "5s" if to_the_end else "1d",
     }

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
-from hanwave.ledger import stops
+from hanwave.ledger import budgets, stops
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.standing import Fact, Folded, record
 from hanwave.rollout.events import Event, Evidence, Kind, Leg
@@ -132,12 +132,17 @@ def begin(connection: Connection, outbox_id: int, now: datetime) -> Sending | st
         return stop
     if row.sends and _superseded(connection, outbox_id):
         return "a later attempt of the same step was permitted"
-    connection.execute(
-        text("UPDATE outbox SET state = 'sending', sending_at = :now, sends = sends + 1 WHERE id = :id"),
-        {"id": outbox_id, "now": now},
-    )
+    if row.sends and (full := budgets.repeat(connection, row, now)):
+        return full
+    connection.execute(_BEGIN, {"id": outbox_id, "now": now, "began": now, "times": budgets.times(row.sends)})
     body = connection.execute(text("SELECT request FROM outbox_body WHERE outbox_id = :id"), {"id": outbox_id})
     return Sending(body.scalar_one(), now + SEND_WITHIN)
+
+
+_BEGIN = text(
+    "WITH posted AS (UPDATE outbox SET state = 'sending', sending_at = :now, sends = sends + 1 WHERE id = :id RETURNING *)"
+    + budgets.COUNT
+)
 
 
 def _stopped(connection: Connection, row: Row[Any]) -> str | None:
@@ -223,13 +228,15 @@ def _unanswered(connection: Connection, row: Row[Any], now: datetime, answer: An
 
 def never_left(connection: Connection, outbox_id: int, leave: Sending) -> None:
     """Take back a leave of which nothing was used: no connection came about. Not where another has begun since."""
-    connection.execute(
-        text(
-            "UPDATE outbox SET state = 'ready', sends = sends - 1"
-            " WHERE id = :id AND state = 'sending' AND sending_at = :began"
-        ),
-        {"id": outbox_id, "began": leave.until - SEND_WITHIN},
-    )
+    began = leave.until - SEND_WITHIN
+    before = connection.execute(text("SELECT sends - 1 FROM outbox WHERE id = :id"), {"id": outbox_id}).scalar_one()
+    connection.execute(_TAKE_BACK, {"id": outbox_id, "began": began, "times": -budgets.times(before)})
+
+
+_TAKE_BACK = text(
+    "WITH posted AS (UPDATE outbox SET state = 'ready', sends = sends - 1"
+    " WHERE id = :id AND state = 'sending' AND sending_at = :began RETURNING *)" + budgets.COUNT
+)
 
 
 def refused_unsent(connection: Connection, outbox_id: int, answer: Answer, now: datetime) -> list[Folded]:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from hanwave.rollout.events import Leg
 from hanwave.rollout.policy import Device
 from hanwave.rollout.terms import Duration, Strict
 
@@ -50,6 +51,14 @@ def _number(value: Any) -> Any:
 
 Variant = Annotated[str, BeforeValidator(_variant)]
 Count = Annotated[int, BeforeValidator(_number), Field(ge=0, le=10**9)]
+
+
+_CLASSES = {Leg.READ: PermitClass.OBSERVE, Leg.INVENTORY: PermitClass.OBSERVE, Leg.WITHDRAW: PermitClass.WITHDRAW}
+
+
+def class_of(leg: Leg) -> PermitClass:
+    """What the requests of a leg are for."""
+    return _CLASSES.get(leg, PermitClass.FORWARD)
 
 
 class Threshold(Strict):

@@ -9,9 +9,9 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from hanwave.rollout.terms import Duration, Strict
 
@@ -31,8 +31,8 @@ class Pace(Strict):
     """The most in one region; None: as many as over all."""
     hub_gap: Duration | None = None
     """The least time between two activations behind one Communications Hub; None: only one after the other in a home."""
-    floor: Rate = 0.1
-    """A region is not slowed down below this."""
+    floor: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.01
+    """The share of what it may have, below which a region is not slowed down."""
     unreached: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.2
     """The share of communication failures (E20, E21, E30, E31) among a sample, above which a region's rate is halved."""
     sample: Annotated[int, Field(strict=True, ge=1)] = 20
@@ -43,11 +43,10 @@ class Pace(Strict):
         """What one region may have when all is well."""
         return min(self.overall, self.region or self.overall)
 
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.floor > self.most:
-            raise ValueError(f"the floor of {self.floor} activations a second is above the {self.most} of a region")
-        return self
+    @property
+    def least(self) -> float:
+        """What one region keeps, whatever fails."""
+        return self.most * self.floor
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ def rate(pace: Pace, answers: Iterable[Answers]) -> float:
         if total < pace.sample:
             continue
         bad = unreached > pace.unreached * total
-        now = max(pace.floor, now / 2) if bad else min(pace.most, now + pace.most / STEPS)
+        now = max(pace.least, now / 2) if bad else min(pace.most, now + pace.most / STEPS)
         total = unreached = 0
     return now
 

@@ -36,7 +36,7 @@ _POLICY: dict[str, Any] = {
     "gate": {"success": 0.8, "failure": 0.2, "silence": 0.4},
     "sweep": "1.5s",
     "soak": "5s",
-    "pace": 50,
+    "pace": {"overall": 50},
 }
 _THREE_WAVES = [{"count": 8}, {"share": 0.3}, {"share": 1}]
 

@@ -54,7 +54,7 @@ POLICY: dict[str, Any] = {
     "gate": {"success": 0.5, "failure": 0.5, "silence": 0.9},
     "sweep": "1s",
     "soak": "3s",
-    "pace": 50,
+    "pace": {"overall": 50},
 }
 
 

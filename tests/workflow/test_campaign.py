@@ -20,7 +20,7 @@ FAST = {
     "waves": [{"count": 2}, {"share": 1}],
     "sweep": "0.5s",
     "soak": "1s",
-    "pace": 100,
+    "pace": {"overall": 100},
     "deadlines": {t: {"read": "1s"} for t in ("ESME", "GSME", "HCALCS", "PPMID")},
     "attempts": {"read": 1, "back_off": "1s"},
 }

@@ -3,6 +3,7 @@
 EUI-64s are text in DCC's form, times are timestamptz, hashes are upper-case hexadecimal.
 """
 
+from hanwave.ledger.tables.budgets import OthersUse, RequestUse, ThresholdRow
 from hanwave.ledger.tables.campaigns import (
     Campaign,
     CampaignDevice,
@@ -13,9 +14,10 @@ from hanwave.ledger.tables.campaigns import (
     Tally,
     WaveRow,
 )
-from hanwave.ledger.tables.control import Audit, Beat, Note, Stop
+from hanwave.ledger.tables.control import Audit, Beat, Note, Pace, Stop
 from hanwave.ledger.tables.fleet import Device, Hold
 from hanwave.ledger.tables.messages import Counter, Inbox, Outbox, OutboxBody, OutboxDevice
+from hanwave.ledger.tables.outages import Outage
 from hanwave.ledger.tables.releases import CplRow, Release, SignedImage
 
 __all__ = [
@@ -34,15 +36,20 @@ __all__ = [
     "Lease",
     "LeftOut",
     "Note",
+    "OthersUse",
+    "Outage",
     "Outbox",
     "OutboxBody",
     "OutboxDevice",
+    "Pace",
     "Release",
+    "RequestUse",
     "SignedImage",
     "Stop",
     "Tally",
+    "ThresholdRow",
     "WaveRow",
 ]
 
-APPEND_ONLY = ("device_event", "audit", "note")
+APPEND_ONLY = ("device_event", "audit", "note", "pace")
 """Tables whose rows are never changed or deleted, by trigger and privilege."""

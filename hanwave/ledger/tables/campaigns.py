@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, Column, Index, UniqueConstraint
+from sqlalchemy import text as sql
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -87,6 +88,10 @@ class CampaignDevice(SQLModel, table=True):
     """Whether its workflow was started."""
     told: bool = False
     """Whether its workflow was told that the update has ended."""
+    from_version: str | None = None
+    """What the fleet had it run when the plan was frozen."""
+    heard_before: datetime | None = time_column(optional=True)
+    """When it was last heard before its wave began."""
     changed_at: datetime = time_column()
 
     __table_args__ = (
@@ -95,6 +100,10 @@ class CampaignDevice(SQLModel, table=True):
         Index("campaign_device_due", "campaign", "wave", "step", "due_at"),
         Index("campaign_device_eui", "eui"),
     )
+
+
+REACHED = "kind IN ('unreached', 'refused', 'scheduled', 'activated', 'activation_failed', 'version')"
+"""What tells whether devices can be reached: by its index the pace looks at the last hours alone."""
 
 
 class DeviceEvent(SQLModel, table=True):
@@ -125,6 +134,7 @@ class DeviceEvent(SQLModel, table=True):
             name="device_event_fact",
             postgresql_nulls_not_distinct=True,
         ),
+        Index("device_event_reached", "recorded_at", postgresql_where=sql(REACHED)),
     )
 
 

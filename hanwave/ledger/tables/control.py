@@ -33,6 +33,15 @@ class Stop(SQLModel, table=True):
     )
 
 
+class Pace(SQLModel, table=True):
+    """How fast somebody let a campaign go: the last one holds. Append-only."""
+
+    id: int | None = key_column()
+    campaign: str = Field(foreign_key="campaign.name", index=True)
+    per_second: float
+    at: datetime = time_column()
+
+
 class Beat(SQLModel, table=True):
     """When a process that others rely on was last well."""
 

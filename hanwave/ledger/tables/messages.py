@@ -33,6 +33,14 @@ class Outbox(SQLModel, table=True):
     answered_at: datetime | None = time_column(optional=True)
     code: str | None = None
 
+    __table_args__ = (
+        Index(
+            "outbox_unsent",
+            *("user_id", "service_reference"),
+            postgresql_where=sql("state IN ('granted', 'ready') AND sends = 0"),
+        ),
+    )
+
 
 class OutboxBody(SQLModel, table=True):
     """The bytes of a request (before its first POST) and of its synchronous answer."""

@@ -20,7 +20,7 @@ def test_a_region_runs_at_what_the_policy_allows_until_it_fails():
     assert rate(Pace(), [Answers(20, 4)]) == 20  # a fifth is the bound, not above it
     assert rate(Pace(), [BAD]) == 10
     assert rate(Pace(), [BAD, BAD]) == 5
-    assert rate(Pace(), [BAD] * 50) == Pace().floor
+    assert rate(Pace(), [BAD] * 50) == Pace().least == 0.2
 
 
 def test_it_recovers_by_steps():
@@ -37,7 +37,7 @@ PACES = st.builds(
     lambda overall, region, floor, sample, unreached: Pace(
         overall=overall,
         region=region,
-        floor=floor * min(overall, region or overall),
+        floor=floor,
         sample=sample,
         unreached=unreached,
     ),
@@ -54,7 +54,7 @@ ANSWERS = st.lists(
 
 @given(PACES, ANSWERS)
 def test_a_rate_stays_between_floor_and_ceiling(pace, answers):
-    assert pace.floor <= rate(pace, answers) <= pace.most
+    assert pace.least <= rate(pace, answers) <= pace.most
 
 
 @given(PACES, ANSWERS)
@@ -80,7 +80,7 @@ def test_spans_add_up_to_the_rate(per_second, spans):
         {"overall": 0},
         {"overall": float("inf")},
         {"region": -1},
-        {"floor": 30},
+        {"floor": 2},
         {"unreached": 0},
         {"sample": 0},
         {"hub": 1},

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from hanwave.rollout.pace import Pace
 from hanwave.rollout.policy import ActivationMode, Deadlines, DeviceType, Policy, Wave
 
 pytestmark = pytest.mark.unit
@@ -48,10 +49,10 @@ def test_a_duration_has_its_unit(text, span):
         ("soak", "48:00:00"),
         ("soak_check", "yes"),
         ("soak_check", 1),
-        ("pace", 0),
-        ("pace", float("inf")),
-        ("pace", float("nan")),
-        ("pace", "20"),
+        ("pace", {"overall": 0}),
+        ("pace", {"overall": float("inf")}),
+        ("pace", {"overall": float("nan")}),
+        ("pace", {"overall": "20"}),
         ("batch", 50_001),
         ("batch", 0),
         ("batch", True),
@@ -130,7 +131,7 @@ _span = st.timedeltas(timedelta(microseconds=1), timedelta(days=365))
 def test_a_policy_comes_back_from_json_as_it_went(soak, lead, pace, mode, patience, shares):
     deadlines = dict.fromkeys(DeviceType, Deadlines(activate_unverified_after=patience))
     waves = tuple(Wave(share=share) for share in shares)
-    policy = Policy(soak=soak, lead=lead, pace=pace, activation=mode, deadlines=deadlines, waves=waves)
+    policy = Policy(soak=soak, lead=lead, pace=Pace(overall=pace), activation=mode, deadlines=deadlines, waves=waves)
     assert Policy.model_validate_json(policy.model_dump_json()) == policy
     assert Policy.model_validate(json.loads(json.dumps(policy.model_dump(mode="json")))) == policy
 

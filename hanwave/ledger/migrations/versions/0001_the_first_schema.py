@@ -192,6 +192,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("user_id", "variant", "at"),
     )
     op.create_table(
+        "outage",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("scope", sa.String(), nullable=False),
+        sa.Column("value", sa.String(), nullable=False),
+        sa.Column("start_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("end_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("reference", sa.String(), nullable=False),
+        sa.Column("imported_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("scope IN ('device', 'hub', 'region')"),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("reference", "scope", "value"),
+    )
+    op.create_table(
         "outbox",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("request_id", sa.String(), nullable=False),
@@ -357,6 +370,8 @@ def upgrade() -> None:
         sa.Column("picked_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("started", sa.Boolean(), nullable=False),
         sa.Column("told", sa.Boolean(), nullable=False),
+        sa.Column("from_version", sa.String(), nullable=True),
+        sa.Column("heard_before", sa.DateTime(timezone=True), nullable=True),
         sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["campaign"], ["campaign.name"]),
         sa.PrimaryKeyConstraint("id"),
@@ -373,6 +388,16 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["campaign"], ["campaign.name"]),
         sa.PrimaryKeyConstraint("campaign", "eui"),
     )
+    op.create_table(
+        "pace",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("campaign", sa.String(), nullable=False),
+        sa.Column("per_second", sa.Float(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["campaign"], ["campaign.name"]),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index(op.f("ix_pace_campaign"), "pace", ["campaign"], unique=False)
     op.create_table(
         "wave",
         sa.Column("campaign", sa.String(), nullable=False),
@@ -392,7 +417,7 @@ def upgrade() -> None:
         BEGIN RAISE EXCEPTION '% is append-only: its rows are never changed or deleted', TG_TABLE_NAME; END $$
         """
     )
-    for table in ("device_event", "audit", "note"):
+    for table in ("device_event", "audit", "note", "pace"):
         op.execute(
             f"CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}"
             " FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"

@@ -1,0 +1,119 @@
+"""Whose turn it is: as many due devices as pace, cap and budget allow, the oldest first, by region and hub.
+
+Guarantees: nothing is kept between sweeps but what the ledger holds anyway (the answers of the last hour, and when each
+device was last given its turn), so a restart changes no rate; a sweep that is repeated picks nobody twice; a region that is
+slowed down holds no other up.
+"""
+
+from collections import defaultdict
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from hanwave.ledger import budgets
+from hanwave.ledger.campaigns import Frame
+from hanwave.ledger.checks import exposed
+from hanwave.ledger.tables.campaigns import REACHED
+from hanwave.rollout.events import Leg
+from hanwave.rollout.pace import COMMUNICATION, Answers, Pace, allowance, rate
+
+PICK_AGAIN = timedelta(minutes=5)
+"""A device that was given its turn and made nothing of it (its signal was lost) is given it again after this long."""
+LOOK_BACK = timedelta(hours=1)
+"""What a region's rate is judged by; one that nobody has asked for so long begins anew at the policy's rate."""
+_MOST = 2000  # turns a sweep
+
+# An answer of the DCC's inventory says nothing of the device, nor does a refusal for another reason.
+_ANSWERS = text(
+    f"""
+    SELECT d.region, date_trunc('minute', e.recorded_at) AS minute, count(*) AS total,
+        count(*) FILTER (WHERE e.kind IN ('unreached', 'refused')) AS unreached
+    FROM device_event e JOIN device d ON d.eui = e.eui
+    WHERE e.recorded_at > :since AND {REACHED} AND (e.kind <> 'refused' OR e.detail = ANY(:codes))
+    AND (e.kind <> 'version' OR e.evidence = 'read_back') GROUP BY 1, 2 ORDER BY 1, 2
+    """
+)
+_ANY_UNREACHED = text(
+    f"SELECT EXISTS (SELECT 1 FROM device_event WHERE recorded_at > :since AND {REACHED}"
+    " AND (kind = 'unreached' OR (kind = 'refused' AND detail = ANY(:codes))))"
+)
+
+
+def slowed(connection: Connection, pace: Pace, now: datetime) -> dict[str, float]:
+    """The regions whose devices could not be reached lately, with the activations a second that each has now."""
+    values = {"since": now - LOOK_BACK, "codes": list(COMMUNICATION)}
+    if not connection.execute(_ANY_UNREACHED, values).scalar_one():
+        return {}
+    answers: defaultdict[str, list[Answers]] = defaultdict(list)
+    for row in connection.execute(_ANSWERS, values):
+        answers[row.region].append(Answers(row.total, row.unreached))
+    rates = {region: rate(pace, some) for region, some in answers.items()}
+    return {region: each for region, each in rates.items() if each < pace.most}
+
+
+_PICK = text(
+    """
+    WITH due AS (
+        SELECT u.id, u.due_at, u.step, d.region, d.hub,
+            row_number() OVER (PARTITION BY u.step ORDER BY u.due_at, u.id) AS in_step,
+            row_number() OVER (PARTITION BY d.region ORDER BY u.due_at, u.id) AS in_region,
+            row_number() OVER (PARTITION BY d.hub ORDER BY u.due_at, u.id) AS at_hub
+        FROM campaign_device u LEFT JOIN device d ON d.eui = u.eui
+        WHERE u.campaign = :campaign AND u.wave = :wave AND u.due_at <= :now
+        AND (u.picked_at IS NULL OR u.picked_at <= :since)
+        AND (u.step = 'activate' OR (u.step = 'read' AND u.state = 'unknown'))
+    ), chosen AS (
+        SELECT due.id FROM due
+        LEFT JOIN unnest(CAST(:regions AS text[]), CAST(:rooms AS int[])) AS r(region, room) USING (region)
+        WHERE (due.step <> 'activate' OR due.in_step <= :budget) AND due.in_region <= coalesce(r.room, :in_region)
+        AND (CAST(:gap AS timestamptz) IS NULL OR (due.at_hub = 1 AND NOT EXISTS (
+            SELECT 1 FROM device n JOIN campaign_device p ON p.eui = n.eui
+            JOIN outbox_device m ON m.update_id = p.id AND m.leg = 'activate' JOIN outbox b ON b.id = m.outbox_id
+            WHERE n.hub = due.hub AND b.granted_at > :gap AND b.state <> 'abandoned')))
+        ORDER BY due.due_at, due.id LIMIT :room
+    )
+    UPDATE campaign_device SET picked_at = :now WHERE id IN (
+        SELECT id FROM campaign_device WHERE id IN (SELECT id FROM chosen) ORDER BY id FOR UPDATE SKIP LOCKED)
+    RETURNING eui
+    """
+)
+
+
+def pick(connection: Connection, frame: Frame, wave: int, now: datetime, since: timedelta) -> list[str]:
+    """Give their turn to due devices of a wave, and reserve their slots; since: how long ago that was last done."""
+    span, pace = min(since, PICK_AGAIN), frame.policy.pace
+    picked = _picked(connection, frame.name, wave, now)
+    cap = frame.policy.exposure_cap - exposed(connection, frame, wave) - picked
+    room = max(0, min(allowance(pace.overall, span, now), cap, _MOST))
+    if room == 0:
+        return []
+    rates = slowed(connection, pace, now)
+    values: dict[str, Any] = {
+        "campaign": frame.name,
+        "wave": wave,
+        "now": now,
+        "since": now - PICK_AGAIN,
+        "room": room,
+        "budget": _budget(connection, frame, room + picked, now) - picked,
+        "regions": list(rates),
+        "rooms": [allowance(each, span, now) for each in rates.values()],
+        "in_region": allowance(pace.most, span, now),
+        "gap": now - pace.hub_gap if pace.hub_gap else None,
+    }
+    return sorted(connection.execute(_PICK, values).scalars())
+
+
+def _picked(connection: Connection, campaign: str, wave: int, now: datetime) -> int:
+    """Devices that have their turn and were not granted anything yet."""
+    statement = text(
+        "SELECT count(*) FROM campaign_device WHERE campaign = :campaign AND wave = :wave"
+        " AND step = 'activate' AND picked_at > :since"
+    )
+    values = {"campaign": campaign, "wave": wave, "since": now - PICK_AGAIN}
+    return int(connection.execute(statement, values).scalar_one())
+
+
+def _budget(connection: Connection, frame: Frame, devices: int, now: datetime) -> int:
+    asked = budgets.Asked(frame.user_id, "11.3", Leg.ACTIVATE, frame.name, devices)
+    return budgets.allow(connection, asked, now).devices
