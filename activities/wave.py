@@ -14,7 +14,7 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from hanwave import names
-from hanwave.ledger import waves
+from hanwave.ledger import judging, waves
 from hanwave.rollout.gate import Judgement
 from hanwave.rollout.plan import rank
 
@@ -94,7 +94,7 @@ class WaveActivities:
     def close_wave(self, ref: WaveRef) -> Judgement:
         """Judge the wave, and keep the verdict."""
         with self.ledger.begin() as connection:
-            return waves.close_wave(connection, ref.campaign, ref.wave, now())
+            return judging.close_wave(connection, ref.campaign, ref.wave, now())
 
     @activity.defn
     async def start_devices(self, devices: Devices) -> None:

@@ -11,6 +11,7 @@ from rich.text import Text
 from hanwave.ledger.draft import Draft
 from hanwave.ledger.overview import WaveView
 from hanwave.ledger.progress import Progress, TimeLeft
+from hanwave.rollout.bounds import needed
 
 
 def page(progress: Progress) -> RenderableType:
@@ -118,6 +119,7 @@ def draft_facts(draft: Draft, *, as_json: bool) -> dict[str, Any]:
 def _gate(draft: Draft) -> str:
     gate = draft.policy.gate
     return (
-        f"passes with {gate.minimum_evidence} settled or more, {gate.success:.1%} of those with evidence, and at most"
-        f" {gate.silence:.1%} silent; fails, and the breaker opens, at {gate.failure:.1%} harmed"
+        f"passes where more than {gate.harm:.1%} harmed and {gate.silence:.1%} silent beyond the ordinary are ruled out at"
+        f" {gate.confidence:.1%} confidence ({needed(gate.harm, gate.confidence)} devices, none harmed, with evidence);"
+        f" fails, and the breaker opens, where more than {gate.harm:.1%} harmed is proven"
     )

@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from hanwave.ledger.database import LedgerError
-from hanwave.rollout.gate import Counts
+from hanwave.rollout import tallies
+from hanwave.rollout.gate import Progress
 from hanwave.rollout.policy import DeviceType, Policy
 
 
@@ -58,18 +59,6 @@ def _read_frame(connection: Connection, campaign: str) -> Frame:
     return Frame(**{**row._mapping, **read})  # noqa: SLF001 - the documented way to a row's names
 
 
-HARMED = ("failed", "verification_failed", "closed:failed", "closed:not_verified")
-SILENT = ("closed:quiet", "closed:unknown", "unknown")
-EXCUSED = (
-    "closed:left",
-    "closed:cancelled",
-    "closed:rejected",
-    "closed:not_delivered",
-    "closed:not_started",
-    "closed:superseded",
-)
-
-
 def funnel(connection: Connection, campaign: str, wave: int | None = None) -> dict[str, int]:
     """Devices by state (closed ones by outcome), of a wave or of the whole campaign; states with none are left out."""
     rows = connection.execute(
@@ -82,14 +71,9 @@ def funnel(connection: Connection, campaign: str, wave: int | None = None) -> di
     return {row.state: int(row.n) for row in rows}
 
 
-def counts(connection: Connection, campaign: str, wave: int) -> Counts:
-    """What the gate and the breaker judge, of a wave."""
-    found = funnel(connection, campaign, wave)
-    settled = found.get("settled", 0)
-    harmed = sum(found.get(state, 0) for state in HARMED)
-    silent = sum(found.get(state, 0) for state in SILENT)
-    excused = sum(found.get(state, 0) for state in EXCUSED)
-    return Counts(settled, harmed, silent, open=sum(found.values()) - settled - harmed - silent - excused)
+def progress(connection: Connection, campaign: str, wave: int) -> Progress:
+    """What the breaker looks at, of a wave."""
+    return tallies.progress(funnel(connection, campaign, wave))
 
 
 def roll_up(connection: Connection) -> int:
@@ -172,7 +156,8 @@ def _create_wave(connection: Connection, campaign: str, number: int, euis: tuple
     connection.execute(
         text(
             "INSERT INTO campaign_device (campaign, wave, eui, device_type, hop, state, step, due_at, reason, started,"
-            " told, changed_at) SELECT :campaign, :wave, d.eui, d.device_type, 1, 'planned', 'distribute', :now, '', false, false, :now"
+            " told, changed_at, from_version) SELECT :campaign, :wave, d.eui, d.device_type, 1, 'planned', 'distribute', :now,"
+            " '', false, false, :now, d.firmware_version"
             " FROM device d WHERE d.eui = ANY(:euis)"
         ),
         values,

@@ -227,6 +227,7 @@ def _break(connection: Connection, folded: list[Folded], now: datetime) -> None:
     for campaign, wave in sorted(harmed):
         # Two harms recorded at once would each miss the other's: the second waits for the first.
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:key))"), {"key": f"breaker/{campaign}/{wave}"})
-        counts = campaigns.counts(connection, campaign, wave)
-        if breaker(counts, campaigns.frame(connection, campaign).policy.gate):
-            open_breaker(connection, f"{campaign}/{wave}", f"{counts.harmed} devices harmed", now)
+        progress = campaigns.progress(connection, campaign, wave)
+        if breaker(progress, campaigns.frame(connection, campaign).policy.gate):
+            reason = f"{progress.failed + progress.refused} devices harmed"
+            open_breaker(connection, f"{campaign}/{wave}", reason, now)

@@ -5,20 +5,18 @@ turn than the exposure cap has room for, so nobody is woken to be told *not now*
 twice.
 """
 
-import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
-from hanwave.ledger import campaigns, control, stops
+from hanwave.ledger import campaigns, control, judging, stops
 from hanwave.ledger.checks import Refusals, exposed
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.standing import Fact, Folded, lock, record, refold, standings
 from hanwave.rollout.decide import Decision, Outcome, Step
 from hanwave.rollout.events import Event, Kind, Leg
-from hanwave.rollout.gate import Judgement, judge
 
 PICK_AGAIN = timedelta(minutes=5)
 """A device that was given its turn and made nothing of it (its signal was lost) is given it again after this long."""
@@ -231,29 +229,10 @@ def open_wave(connection: Connection, campaign: str, wave: int, now: datetime) -
         text("UPDATE wave SET opened_at = coalesce(opened_at, :now) WHERE campaign = :campaign AND number = :wave"),
         {"campaign": campaign, "wave": wave, "now": now},
     )
+    judging.remember_heard(connection, campaign, wave)
     connection.execute(
         text("UPDATE campaign SET status = 'running' WHERE name = :name AND status = 'planned'"), {"name": campaign}
     )
-
-
-def close_wave(connection: Connection, campaign: str, wave: int, now: datetime) -> Judgement:
-    """Judge a wave and keep the verdict with its inputs. The first verdict of a closed wave stands."""
-    counts = campaigns.counts(connection, campaign, wave)
-    judgement = judge(counts, campaigns.frame(connection, campaign).policy.gate)
-    connection.execute(
-        text(
-            "UPDATE wave SET closed_at = :now, verdict = :verdict, judged = CAST(:judged AS jsonb)"
-            " WHERE campaign = :campaign AND number = :wave AND closed_at IS NULL"
-        ),
-        {
-            "campaign": campaign,
-            "wave": wave,
-            "now": now,
-            "verdict": judgement.verdict,
-            "judged": json.dumps({"counts": asdict(counts), "reason": judgement.reason}),
-        },
-    )
-    return judgement
 
 
 def mark_started(connection: Connection, campaign: str, euis: list[str]) -> None:

@@ -23,6 +23,8 @@ def _device(value: str) -> str:
 
 
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
+Rate = Annotated[float, Field(strict=True, gt=0, lt=1)]
+"""A share that is neither nothing nor all: no number of devices rules out the first, and the second rules out nothing."""
 Whole = Annotated[int, Field(strict=True)]
 Device = Annotated[str, AfterValidator(_device)]
 """An EUI-64 in DCC's form, however it was written."""
@@ -73,17 +75,40 @@ class Attempts(Strict):
     back_off: Duration = timedelta(hours=1)
 
 
-class Gate(Strict):
-    """What a wave must show before the next begins."""
+class Proof(StrEnum):
+    """The kinds of evidence that a gate may ask for: the kinds of event that hold them."""
 
-    minimum_evidence: Whole = Field(default=1, ge=1)
-    """Devices that must have settled before the gate passes. Harm is judged as a share of at least so many."""
-    success: Share = 0.95
-    """The least share of those with evidence that must have settled."""
-    failure: Share = 0.05
-    """The share failed, at or above which the gate fails; it is also where the breaker opens."""
-    silence: Share = 0.10
-    """The largest share silent, of those settled or silent, that passes; more is *not enough evidence*, never *fail*."""
+    DELIVERED = "delivered"
+    """The hub has the image (N60)."""
+    TRANSFERRED = "transferred"
+    """The hub passed it on (8F8A)."""
+    VERIFIED = "verified"
+    """The device verified it (8F72)."""
+    ACTIVATED = "activated"
+    """The device says that it activated it (the answer to the 11.3, 8F66, 8F8B)."""
+    READ_BACK = "version"
+    """The device named its version when it was asked (11.2)."""
+
+
+class Gate(Strict):
+    """What a wave must show before the next begins. Each bound is one-sided, at the gate's confidence."""
+
+    harm: Rate = 0.01
+    """The largest share harmed that is tolerable: the gate passes once more than that is ruled out, and fails, as the
+    breaker opens, once that much or less is. 1 % at 95 % takes 299 devices that do well and none that does not."""
+    silence: Rate = 0.05
+    """The largest share silent, beyond what is ordinary, that is tolerable. More is *not enough evidence*, never *fail*."""
+    confidence: Annotated[float, Field(strict=True, ge=0.5, le=0.9999)] = 0.95
+    minimum: Whole = Field(default=1, ge=1)
+    """Devices that must have settled before the gate passes."""
+    ordinary: Share | None = None
+    """No more silence than this counts as ordinary, whatever the fleet shows; None: what is usual for the type."""
+    heard_within: Duration = timedelta(days=14)
+    """A device that is not in an update is silent where nothing was heard of it for so long."""
+    expects: tuple[Proof, ...] | None = None
+    """The kinds of evidence without any of which a wave, or a stratum of it, does not pass; None: those of the type."""
+    services: dict[str, Rate] = Field(default_factory=dict)
+    """The installation's service checks, by name, and the share of devices that may do their job worse than before."""
 
 
 class ActivationMode(StrEnum):

@@ -33,7 +33,7 @@ _POLICY: dict[str, Any] = {
     },
     "attempts": {"distribute": 2, "activate": 3, "read": 2, "back_off": "2s"},
     # A fifth of the PPMIDs may be unplugged: that is silence, which a small wave must bear.
-    "gate": {"success": 0.8, "failure": 0.2, "silence": 0.4},
+    "gate": {"harm": 0.4, "silence": 0.6, "confidence": 0.8},
     "sweep": "1.5s",
     "soak": "5s",
     "pace": {"overall": 50},

@@ -156,7 +156,9 @@ CASES = {
     "a soak without a unit": running_by("not a bare number", soak=2),
     "a soak of a word": running_by("is no duration", soak="soon"),
     "a soak of centuries": running_by("policy.soak", soak="99999w"),
-    "a gate above 100 %": running_by("policy.gate.success", gate={"success": 95}),
+    "a gate above 100 %": running_by("policy.gate.harm", gate={"harm": 95}),
+    "a gate that nothing passes": running_by("policy.gate.harm", gate={"harm": 0.0}),
+    "a gate that asks for what is no evidence": running_by("policy.gate.expects", gate={"expects": ["hope"]}),
     "a batch that DUIS does not take": running_by("50000", batch=50_001),
     "an infinite pace": Case(
         "campaign start autumn ask.json", "finite", {"ask.json": b'{"release":"r2","policy":{"pace":{"overall":1e999}}}'}

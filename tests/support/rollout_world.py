@@ -51,7 +51,7 @@ POLICY: dict[str, Any] = {
         for kind in DeviceType
     },
     "attempts": {"distribute": 5, "activate": 6, "read": 12, "gsme_images": 5, "back_off": "1s"},
-    "gate": {"success": 0.5, "failure": 0.5, "silence": 0.9},
+    "gate": {"harm": 0.7, "silence": 0.95, "confidence": 0.6},
     "sweep": "1s",
     "soak": "3s",
     "pace": {"overall": 50},

@@ -23,6 +23,8 @@ FAST = {
     "pace": {"overall": 100},
     "deadlines": {t: {"read": "1s"} for t in ("ESME", "GSME", "HCALCS", "PPMID")},
     "attempts": {"read": 1, "back_off": "1s"},
+    # Waves of one or two devices rule out no less.
+    "gate": {"harm": 0.7, "silence": 0.7, "confidence": 0.6},
 }
 
 
@@ -68,7 +70,8 @@ async def test_devices_that_report_success_and_go_quiet_are_held_at_the_first_ga
 
 
 async def test_a_breaker_stops_the_wave_and_the_page_says_so(fleet, temporal):
-    policy = {**FAST, "waves": [{"share": 1}], "exposure_cap": 1}
+    gate = {"harm": 0.14, "silence": 0.5, "confidence": 0.5}
+    policy = {**FAST, "waves": [{"share": 1}], "exposure_cap": 1, "gate": gate}
     async with running(fleet, temporal, broken):
         handle = await start(temporal, policy=policy)
         await until(handle, "somebody to deal with what stops wave 1")

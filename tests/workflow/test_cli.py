@@ -105,13 +105,13 @@ def test_a_plan_is_shown_by_wave_model_and_region_with_who_is_left_out(five):
         "already runs the version",
         "11.3",
         "digest",
-        "5.0% harmed",
+        "more than 70.0% harmed",
     ):
         assert said in ran.out
     facts = done(run("campaign", "plan", "request.json", "--name", "spring", "--json"))
     assert [wave["devices"] for wave in facts["waves"]] == [2, 2]
     assert facts["left_out"] == {"already runs the version": 1}
-    assert facts["policy"]["gate"]["failure"] == 0.05
+    assert facts["policy"]["gate"]["harm"] == 0.7
     assert len(facts["digest"]) == 64
     assert five.count("campaign") == 0
 
