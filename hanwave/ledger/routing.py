@@ -17,7 +17,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, text
 
 from hanwave import duis
-from hanwave.ledger import inbox
+from hanwave.ledger import inbox, regression
 from hanwave.ledger.standing import Fact, Folded, record
 from hanwave.names import Wake
 from hanwave.rollout.decide import Step
@@ -108,6 +108,7 @@ def route(connection: Connection, messages: Sequence[inbox.Received], now: datet
     outcomes = [_understand(received) for received in messages]
     _match(connection, outcomes)
     folded = record(connection, [fact for outcome in outcomes for fact in outcome.facts], now)
+    regression.tell(connection, folded, _words(outcomes), now)
     _tell_fleet(connection, outcomes)
     _tell_people(connection, outcomes, now)
     kinds = [_kind(outcome) for outcome in outcomes]
@@ -139,6 +140,14 @@ def inventory(connection: Connection, outbox_id: int, found: duis.Inventory, raw
                 {"eui": row.eui, "status": str(device.status)},
             )
     return record(connection, facts, now)
+
+
+def _words(outcomes: Sequence[_Outcome]) -> Iterable[regression.Word]:
+    for outcome in outcomes:
+        for f in outcome.found:
+            if f.eui and f.version and f.kind in TELLS_VERSION:
+                own = f.evidence is not Evidence.DCC or f.kind is not Kind.VERSION
+                yield regression.Word(str(f.eui), f.version, f.at, outcome.to, own)
 
 
 def _understand(received: inbox.Received) -> _Outcome:

@@ -222,8 +222,14 @@ HARM = frozenset({State.FAILED, State.VERIFICATION_FAILED})
 HARMFUL = frozenset({Outcome.FAILED, Outcome.NOT_VERIFIED})
 
 
+def _harms(device: Folded) -> bool:
+    # A settled device that runs something else later is closed as failed: it had ended, and has no state in between.
+    regressed = device.was is State.SETTLED and device.standing.outcome in HARMFUL
+    return regressed or (device.standing.state in HARM and device.was not in HARM)
+
+
 def _break(connection: Connection, folded: list[Folded], now: datetime) -> None:
-    harmed = {(f.campaign, f.wave) for f in folded if f.standing.state in HARM and f.was not in HARM}
+    harmed = {(f.campaign, f.wave) for f in folded if _harms(f)}
     for campaign, wave in sorted(harmed):
         # Two harms recorded at once would each miss the other's: the second waits for the first.
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:key))"), {"key": f"breaker/{campaign}/{wave}"})
