@@ -9,7 +9,7 @@ from temporalio import activity
 
 from activities.wave import DeviceStart, WaveRef, now
 from hanwave.identifiers import EUI64
-from hanwave.ledger import campaigns, outbox, permit, waves
+from hanwave.ledger import campaigns, gains, inventory, outbox, permit, waves
 from hanwave.ledger.standing import kept, standings
 from hanwave.rollout.decide import Step
 from hanwave.rollout.device import ENDED
@@ -58,11 +58,14 @@ class GatewayActivities:
         if waiting := self._undelivered(ref, Leg.DISTRIBUTE):
             return Batch(len(waiting), self._deliver_all(waiting) or "")
         with self.ledger.begin() as connection:
-            one_step = campaigns.frame(connection, ref.campaign).device_type.one_step
-            ids = waves.next_batch(connection, ref.campaign, ref.wave, now())
-            if not ids:
+            frame = campaigns.frame(connection, ref.campaign)
+            due = waves.next_batch(connection, ref.campaign, ref.wave, now())
+            if not due:
                 return Batch(0)
-            ask = permit.Ask(ref.campaign, ref.wave, Leg.DISTRIBUTE, ids, "11.4" if one_step else "11.1", self.acb)
+            ids, certificate = gains.of_one_certificate(connection, frame, due)
+            reference = "11.4" if frame.device_type.one_step else "11.1"
+            signed = {"certificate": certificate} if certificate else {}
+            ask = permit.Ask(ref.campaign, ref.wave, Leg.DISTRIBUTE, ids, reference, self.acb, signed)
             granted = permit.ask(connection, ask, now())
             waves.defer(connection, ref.campaign, granted.refused, now())
         if granted.outbox_id is None:
@@ -101,9 +104,14 @@ class GatewayActivities:
             if device.decision.step not in steps:
                 return device.decision.reason
             leg, reference = steps[device.decision.step]
-            ask = permit.Ask(device.campaign, device.wave, leg, [update_id], reference)
-            granted = permit.ask(connection, ask, now())
-            waves.defer(connection, device.campaign, granted.refused, now())
+            asked = inventory.ask_again(connection, device, self.acb, now()) if leg is Leg.ACTIVATE else []
+            if not asked:
+                ask = permit.Ask(device.campaign, device.wave, leg, [update_id], reference)
+                granted = permit.ask(connection, ask, now())
+                waves.defer(connection, device.campaign, granted.refused, now())
+        if asked:
+            # What it brings may end the update: the rule is asked again.
+            return self._deliver_all(asked) or self._step(update_id, steps)
         return granted.refused[update_id].reason if granted.outbox_id is None else self.deliver(granted.outbox_id)
 
     def _undelivered(self, ref: WaveRef, leg: Leg) -> list[int]:

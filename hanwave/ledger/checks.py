@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from hanwave.identifiers import EUI64
-from hanwave.ledger import stops, withdrawal
+from hanwave.ledger import eligible, withdrawal
 from hanwave.ledger.campaigns import Frame
 from hanwave.ledger.standing import Folded
 from hanwave.rollout.decide import Step
@@ -22,6 +22,8 @@ from hanwave.rollout.policy import ActivationMode
 
 HOME_LEASE = timedelta(days=7)
 """A home's turn ends with its update; this bounds it where an update is forgotten."""
+SHADOW = "it would be sent now: the campaign is a shadow, which permits nothing"
+"""Why a shadow campaign's device is refused; how many devices wait with it is what would have been sent."""
 _STEPS = {Leg.DISTRIBUTE: Step.DISTRIBUTE, Leg.ACTIVATE: Step.ACTIVATE, Leg.READ: Step.READ}
 
 
@@ -97,38 +99,14 @@ def _none_waits(connection: Connection, case: Case, devices: list[Folded]) -> Re
     return _all(rows.scalars(), "an earlier request of this leg has not left yet")
 
 
-_ELIGIBLE = text(
-    """
-    SELECT u.id, CASE
-        WHEN d.eui IS NULL THEN 'no longer in the fleet'
-        WHEN NOT coalesce(CASE d.device_type
-            WHEN 'GSME' THEN d.gas_supplier = :user_id
-            WHEN 'PPMID' THEN d.gas_supplier = :user_id OR d.import_supplier = :user_id
-            ELSE d.import_supplier = :user_id END, false) THEN 'another supplier is responsible'
-        WHEN d.smi_status NOT IN ('Commissioned', 'Suspended') THEN 'its SMI status is ' || d.smi_status
-        WHEN d.manufacturer || '/' || d.model = ANY(:models) THEN 'its model is stopped'
-        WHEN h.reason IS NOT NULL THEN 'on hold: ' || h.reason
-    END AS reason
-    FROM campaign_device u
-    LEFT JOIN device d ON d.eui = u.eui
-    LEFT JOIN LATERAL (
-        SELECT reason FROM hold WHERE lifted_at IS NULL AND (expires_at IS NULL OR expires_at > :now)
-        AND (scope, value) IN (('device', d.eui), ('model', d.manufacturer || '/' || d.model), ('region', d.region),
-                               ('hub', d.hub), ('home', coalesce(d.home, d.hub))) LIMIT 1
-    ) h ON true
-    WHERE u.id = ANY(:ids)
-    """
-)
-
-
 def _still_eligible(connection: Connection, case: Case, devices: list[Folded]) -> Refusals:
-    values = {
-        "ids": [d.update_id for d in devices],
-        "user_id": case.frame.user_id,
-        "models": list(stops.stopped_models(connection, case.request.leg)),
-        "now": case.now,
-    }
-    return {row.id: NotNow(row.reason) for row in connection.execute(_ELIGIBLE, values) if row.reason}
+    reasons = eligible.why_not(connection, case.frame, case.request.leg, [d.update_id for d in devices], case.now)
+    return {update_id: NotNow(reason) for update_id, reason in reasons.items()}
+
+
+def _not_in_shadow(_: Connection, case: Case, devices: list[Folded]) -> Refusals:
+    """The last that only looks: what a shadow campaign refuses here, another would have been granted."""
+    return _all((d.update_id for d in devices), SHADOW) if case.frame.shadow else {}
 
 
 def _under_cap(connection: Connection, case: Case, devices: list[Folded]) -> Refusals:
@@ -226,6 +204,7 @@ FORWARD: tuple[Check, ...] = (
     _still_eligible,
     _under_cap,
     _can_be_withdrawn,
+    _not_in_shadow,
     _lease_free,
     _home_free,
 )

@@ -2,7 +2,7 @@
 
 Guarantees: only what a supplier updates is kept; each entry that changes its status or hash leaves a note with both; an
 entry that a file does not name stays as it is, and is counted: a file may be a part, and nobody here can say that an
-absence means withdrawal.
+absence means withdrawal; what was permitted of a release that is no longer Active, and never left, is given back.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ from hanwave.firmware.life import NEEDS_ACTIVE_CPL
 from hanwave.firmware.listing import check_listed
 from hanwave.firmware.release import Release
 from hanwave.firmware.terms import UPDATABLE, CplStatus, DeviceType, FirmwareVersion, Model
-from hanwave.ledger import notes
+from hanwave.ledger import notes, outbox
 
 _Key = tuple[str, str, str, str, str]
 
@@ -55,6 +55,7 @@ def import_cpl(connection: Connection, entries: Iterable[CplEntry], actor: str, 
         not_updatable=len(listed) - len(wanted),
         releases=_not_borne_out(connection),
     )
+    _give_back(connection, done.releases, now)
     counts = {"added": done.added, "changed": done.changed, "unchanged": done.unchanged, "absent": done.absent}
     if listed:
         notes.add(connection, notes.Said(actor, "import_cpl", "cpl", document=counts), now)
@@ -112,6 +113,19 @@ def check_release(connection: Connection, release: Release) -> None:
         {"version": str(release.firmware_version), "models": [str(model) for model in release.models]},
     )
     check_listed(release, [_entry(row) for row in rows])
+
+
+def _give_back(connection: Connection, releases: Iterable[str], now: datetime) -> None:
+    """What was permitted of releases that are not borne out, and never left, does not leave any more."""
+    rows = connection.execute(
+        text(
+            "SELECT o.id FROM outbox o JOIN campaign c ON c.name = o.campaign WHERE c.release = ANY(:releases)"
+            " AND o.state IN ('granted', 'ready') AND o.sends = 0 AND o.permit_class = 'forward' ORDER BY o.id"
+        ),
+        {"releases": list(releases)},
+    )
+    for outbox_id in list(rows.scalars()):
+        outbox.never_sent(connection, outbox_id, now, "the CPL does not bear its release out any more")
 
 
 def _entry(row: Row[Any]) -> CplEntry:

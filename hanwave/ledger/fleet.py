@@ -1,9 +1,9 @@
 """The fleet's import: a whole feed or a delta, staged by COPY and merged in SQL, in one transaction.
 
 Guarantees: the good rows are in and each bad one is reported; the same file again changes nothing, not even a row
-version; what a file does not name stays as it is, devices and columns alike; memory does not grow with the file. Only
-`device` is written, so the facts of an open update stay what they were. Imports take turns; the fleet's rows are locked
-for the merge alone, not while the file is read.
+version; what a file does not name stays as it is, devices and columns alike; memory does not grow with the file. The
+facts of an open update stay what they were, but for what the file says of it: that its device has left, or that its hub was
+exchanged. Imports take turns; the fleet's rows are locked for the merge alone, not while the file is read.
 """
 
 import time

@@ -12,7 +12,8 @@ from sqlalchemy import Connection, text
 
 from hanwave.duis.inventory import DeviceStatus
 from hanwave.identifiers import EUI64
-from hanwave.ledger import permit
+from hanwave.ledger import campaigns, permit
+from hanwave.ledger.standing import Folded
 from hanwave.rollout.events import Leg
 
 COMMANDED = frozenset({DeviceStatus.COMMISSIONED, DeviceStatus.SUSPENDED})
@@ -43,6 +44,23 @@ def ask(connection: Connection, update_ids: Sequence[int], acb: EUI64, now: date
         question = permit.Ask(row.campaign, row.wave, Leg.INVENTORY, [row.id], "8.2", acb, {"out_of_turn": True})
         granted.append(permit.ask(connection, question, now).outbox_id)
     return [outbox_id for outbox_id in granted if outbox_id is not None]
+
+
+def ask_again(connection: Connection, device: Folded, acb: EUI64, now: datetime) -> list[int]:
+    """Ask for a device that is about to be activated, where what the fleet has of it is old; the request, if any.
+
+    Old is what the policy says (inventory_age). A question of that age that brought nothing is not repeated.
+    """
+    since = now - campaigns.frame(connection, device.campaign).policy.inventory_age
+    old = connection.execute(
+        text(
+            "SELECT 1 FROM device d WHERE d.eui = :eui AND d.updated_at < :since AND NOT EXISTS (SELECT 1 FROM outbox b"
+            " JOIN outbox_device m ON m.outbox_id = b.id WHERE m.update_id = :id AND m.leg = 'inventory'"
+            " AND b.granted_at >= :since)"
+        ),
+        {"eui": device.eui, "id": device.update_id, "since": since},
+    )
+    return ask(connection, [device.update_id], acb, now) if old.first() else []
 
 
 def entries(connection: Connection, update_ids: Sequence[int]) -> list[Entry]:

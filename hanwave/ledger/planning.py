@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 
 from hanwave.firmware.document import release_from_dict
 from hanwave.firmware.release import Release
-from hanwave.ledger import campaigns
+from hanwave.ledger import campaigns, urgency
 from hanwave.ledger.database import LedgerError
 from hanwave.rollout.plan import Candidate, Plan, Wanted, make_plan
 from hanwave.rollout.policy import DeviceType
@@ -168,6 +168,8 @@ _COHORT = text(
     FROM device d
     LEFT JOIN lease l ON l.eui = d.eui
     LEFT JOIN campaign_device u ON u.id = l.update_id AND u.campaign IS DISTINCT FROM :rollback_of
+        AND NOT (:urgent AND u.state = ANY(:takeable)
+            AND NOT EXISTS (SELECT 1 FROM campaign s WHERE s.name = u.campaign AND s.urgent))
     LEFT JOIN LATERAL (
         SELECT reason FROM hold WHERE lifted_at IS NULL AND (expires_at IS NULL OR expires_at > now())
         AND (scope, value) IN (('device', d.eui), ('model', d.manufacturer || '/' || d.model), ('region', d.region),
@@ -191,6 +193,8 @@ def _candidates(connection: Connection, request: CampaignRequest, wanted: Wanted
             "user_id": user_id,
             "device_type": wanted.device_type,
             "rollback_of": request.rollback_of,
+            "urgent": request.urgent,
+            "takeable": urgency.takeable(wanted.device_type),
             "models": list(cohort.models),
             "regions": list(cohort.regions),
             "hubs": list(cohort.hubs),

@@ -157,7 +157,8 @@ def standing(connection: Connection) -> Reconciled:
         ),
         {"since": since, "lost": since, "leg": Leg.READ, "codes": list(_GONE)},
     ).all()
-    left = {row.eui: why for row in rows if (why := _why_left(row))}
+    gone = {row.eui: row.reason for row in connection.execute(_LEFT, {"since": since})}
+    left = gone | {row.eui: why for row in rows if (why := _why_left(row))}
     silent = {row.id: row.eui for row in rows if not row.answered and row.eui not in left}
     return Reconciled(
         stop_id,
@@ -172,6 +173,7 @@ def standing(connection: Connection) -> Reconciled:
     )
 
 
+_LEFT = text("SELECT eui, reason FROM campaign_device WHERE outcome = 'left' AND changed_at >= :since ORDER BY eui")
 _UNSENT = text(
     "SELECT count(*) FROM outbox WHERE permit_class = 'observe' AND state IN ('granted', 'ready') AND granted_at >= :since"
 )

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, text
 
 from hanwave import duis
-from hanwave.ledger import inbox, regression
+from hanwave.ledger import gains, inbox, leavers, regression
 from hanwave.ledger.standing import Fact, Folded, record
 from hanwave.names import Wake
 from hanwave.rollout.decide import Step
@@ -107,7 +107,11 @@ def route(connection: Connection, messages: Sequence[inbox.Received], now: datet
     """
     outcomes = [_understand(received) for received in messages]
     _match(connection, outcomes)
-    folded = record(connection, [fact for outcome in outcomes for fact in outcome.facts], now)
+    facts = [fact for outcome in outcomes for fact in outcome.facts]
+    folded = record(connection, facts, now)
+    leavers.refused(connection, facts, now)
+    if elsewhere := {str(f.eui) for outcome in outcomes for f in outcome.found if f.elsewhere}:
+        gains.look_again(connection, elsewhere, now)
     regression.tell(connection, folded, _words(outcomes), now)
     _tell_fleet(connection, outcomes)
     _tell_people(connection, outcomes, now)
@@ -136,10 +140,12 @@ def inventory(connection: Connection, outbox_id: int, found: duis.Inventory, raw
             facts.append(Fact(row.update_id, event, digest))
         if device and device.status:
             connection.execute(
-                text("UPDATE device SET smi_status = :status WHERE eui = :eui"),
-                {"eui": row.eui, "status": str(device.status)},
+                text("UPDATE device SET smi_status = :status, updated_at = :now WHERE eui = :eui"),
+                {"eui": row.eui, "status": str(device.status), "now": now},
             )
-    return record(connection, facts, now)
+    folded = record(connection, facts, now)
+    leavers.leave(connection, now, euis=list(devices))
+    return folded
 
 
 def _words(outcomes: Sequence[_Outcome]) -> Iterable[regression.Word]:
@@ -385,6 +391,7 @@ def _tell_people(connection: Connection, outcomes: Sequence[_Outcome], now: date
 def _notes(outcome: _Outcome) -> Iterable[tuple[str, str, Finding, str]]:
     yield from (("late", eui, f, f"{f.kind} ({f.code}) {why}") for f, eui, why in outcome.late)
     yield from (("alarm", str(f.eui), f, f.detail or f.code) for f in outcome.found if f.alarm)
+    yield from (("elsewhere", str(f.eui), f, f.detail or f.code) for f in outcome.found if f.elsewhere)
 
 
 _DECIDES = frozenset({State.ACTIVATED, State.CONFIRMED, State.FAILED, State.UNKNOWN, *ENDED})

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
-from hanwave.ledger import campaigns, control, judging, stops
+from hanwave.ledger import campaigns, control, judging, leavers, stops, urgency
 from hanwave.ledger.checks import Refusals, exposed
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.standing import Fact, Folded, lock, record, refold, standings
@@ -48,6 +48,8 @@ class Sweep:
 def sweep(connection: Connection, campaign: str, wave: int, now: datetime, since: timedelta) -> Sweep:
     """Do what fell due in the ledger, and say what is due in the world; since: how long ago the last sweep was."""
     _pass_time(connection, campaign, wave, now)
+    if campaigns.frame(connection, campaign).urgent:
+        urgency.take_over(connection, campaign, now)
     if campaigns.withdrawn(connection, campaign):
         control.close_withdrawn(connection, campaign, "the campaign was withdrawn", now)
     stop = stops.blocking(connection, campaigns.frame(connection, campaign).user_id, campaign, wave, Leg.ACTIVATE)
@@ -171,6 +173,7 @@ def defer(connection: Connection, campaign: str, refused: Refusals, now: datetim
     """The permit said *not now*: ask again when it said, else after two sweeps, and show its reason until then."""
     if not refused:
         return
+    leavers.leave(connection, now, update_ids=refused)
     later = now + 2 * campaigns.frame(connection, campaign).policy.sweep
     connection.execute(
         text(
@@ -225,6 +228,8 @@ def open_wave(connection: Connection, campaign: str, wave: int, now: datetime) -
     ).scalar_one()
     if held is not None:
         raise LedgerError(f"wave {wave} of {campaign} may not begin: the gate of wave {held} has not passed")
+    if campaigns.frame(connection, campaign).urgent:
+        urgency.check_approved(connection, campaign)
     connection.execute(
         text("UPDATE wave SET opened_at = coalesce(opened_at, :now) WHERE campaign = :campaign AND number = :wave"),
         {"campaign": campaign, "wave": wave, "now": now},

@@ -2,7 +2,8 @@
 
 Guarantees: no more are outstanding than can be cancelled, at the rate that the policy counts on, before the earliest falls
 due; a halt or an open breaker withdraws each that was sent and has not fallen due, earliest first, with no mark but the
-stop's own row, so that whoever finds the row can begin; a pause withdraws nothing.
+stop's own row, so that whoever finds the row can begin; so does an urgent campaign that takes the device over; a pause
+withdraws nothing.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
+from hanwave.ledger.urgency import TAKER
 from hanwave.rollout.policy import Policy
 
 AGAIN = timedelta(minutes=1)
@@ -55,12 +57,12 @@ _DUE = text(
     f"""
     SELECT f.id, f.campaign, f.wave, f.at FROM ({_DATED}) f LEFT JOIN device d ON d.eui = f.eui
     WHERE f.at > :now AND f.sends > 0 AND f.state <> 'quarantined'
-    AND EXISTS (
+    AND (EXISTS ({TAKER.format(update="f")}) OR EXISTS (
         SELECT 1 FROM stop s WHERE s.lifted_at IS NULL AND s.kind IN ('halt', 'breaker')
         AND (s.leg IS NULL OR s.leg = 'activate')
         AND (s.scope = 'all' OR (s.scope, s.value) IN (
             ('user', f.user_id), ('campaign', f.campaign), ('wave', f.campaign || '/' || f.wave),
-            ('model', d.manufacturer || '/' || d.model))))
+            ('model', d.manufacturer || '/' || d.model)))))
     AND NOT EXISTS (
         SELECT 1 FROM outbox w WHERE w.update_id = f.id AND w.leg = 'withdraw' AND w.id > f.request
         AND (w.state IN ('granted', 'ready') OR w.granted_at > CASE WHEN w.state = 'acknowledged' THEN :unheard ELSE :since END))

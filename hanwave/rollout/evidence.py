@@ -49,6 +49,8 @@ class Finding:
     """The device's new status in the Smart Metering Inventory."""
     alarm: bool = field(default=False)
     """Whether people must be told, update or not."""
+    elsewhere: bool = field(default=False)
+    """Whether another supplier is updating the device."""
 
     @property
     def spoken(self) -> bool:
@@ -262,7 +264,7 @@ def _dcc_alert(message: duis.Response, body: duis.DCCAlertMessage) -> list[Findi
             return [replace(base, eui=eui, kind=Kind.VERSION, version=version.upper())]
         case duis.FirmwareUpgradeRequested(device_ids=euis, firmware_version=version):
             detail = f"another supplier asked for version {version.upper()} ({body.code})"
-            return [replace(base, eui=eui, detail=detail) for eui in euis]
+            return [replace(base, eui=eui, detail=detail, elsewhere=True) for eui in euis]
         case duis.DUISVersionMismatch(mismatch=duis.DCCAlertVersionMismatch(device_id=eui)) if eui:
             return [
                 replace(base, eui=eui, alarm=True, detail="the DUIS version in use cannot carry what DCC has to say")

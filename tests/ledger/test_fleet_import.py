@@ -134,7 +134,7 @@ def test_an_open_update_keeps_its_facts_when_its_device_changes_in_the_feed(worl
     (update_id,) = world.campaign(world.fleet(1))
     before = world.count("device_event"), world.state(update_id)
     with world.engine.begin() as connection:
-        file = fleet(row(0, firmware_version="00000009", smi_status="Suspended"))
+        file = fleet(row(0, firmware_version="00000009", smi_status="Suspended", leaves_at=""))
         done = import_fleet(connection, file, tmp_path / "refused", "ann", START)
     assert done.changed == 1
     assert (world.count("device_event"), world.state(update_id)) == before

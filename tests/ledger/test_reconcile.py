@@ -271,8 +271,8 @@ def test_a_device_that_the_dcc_refuses_us_has_left_and_is_held(world, code, why)
 @pytest.mark.parametrize(
     ("status", "left"),
     [
-        (duis.DeviceStatus.DECOMMISSIONED, {eui(0): "its status in the DCC's inventory is Decommissioned"}),
-        (duis.DeviceStatus.WITHDRAWN, {eui(0): "its status in the DCC's inventory is Withdrawn"}),
+        (duis.DeviceStatus.DECOMMISSIONED, {eui(0): "it is out of use: its SMI status is Decommissioned"}),
+        (duis.DeviceStatus.WITHDRAWN, {eui(0): "it is out of use: its SMI status is Withdrawn"}),
         (duis.DeviceStatus.SUSPENDED, {}),
     ],
 )

@@ -68,6 +68,8 @@ class Dcc:
             ).all()
         for row in rows:
             self.posts.append((outbox_id, row.leg, row.eui))
+            if row.leg == Leg.INVENTORY:
+                continue  # the DCC answers it at once, and knows nothing new
             self._hear(row.update_id, row.eui, Leg(row.leg), row.hop, row.attempt)
         return None
 

@@ -110,6 +110,21 @@ class World:
                 ),
                 {"name": name, "type": self.device_type, "version": version, "hash": HASH, "now": self.now},
             )
+        self.cpl(version)
+
+    def cpl(self, version: str = VERSION, status: str = "Active", image_hash: str = "") -> None:
+        """What the Central Products List says of a version of the fleet's model."""
+        values = {"type": self.device_type, "version": version, "hash": image_hash or HASH, "status": status}
+        with self.engine.begin() as connection:
+            connection.execute(
+                text(
+                    "INSERT INTO cpl_entry (device_type, manufacturer, model, hardware_version, firmware_version,"
+                    " image_hash, status, imported_at) VALUES (:type, '121D', '1111', '0001', :version, :hash, :status,"
+                    " :now) ON CONFLICT (device_type, manufacturer, model, hardware_version, firmware_version)"
+                    " DO UPDATE SET status = EXCLUDED.status, image_hash = EXCLUDED.image_hash"
+                ),
+                values | {"now": self.now},
+            )
 
     def release_document(self, name: str = "r2", version: str = VERSION, *, may_downgrade: bool = False) -> None:
         """A release with the document that a plan reads."""
@@ -129,6 +144,7 @@ class World:
                     "document": json.dumps(document),
                 },
             )
+        self.cpl(version)
 
     def exposed(self) -> list[str]:
         """The devices that were sent an activation."""
@@ -155,7 +171,7 @@ class World:
                 text(
                     "INSERT INTO device (eui, device_type, manufacturer, model, hardware_version, firmware_version,"
                     " smi_status, hub, region, home, payment_mode, import_supplier, updated_at)"
-                    " VALUES (:eui, :type, '121D', '1111', '00000001', '00000001', 'Commissioned', :home, 'South',"
+                    " VALUES (:eui, :type, '121D', '1111', '0001', '00000001', 'Commissioned', :home, 'South',"
                     " :home, 'credit', :us, :now)"
                 ),
                 [

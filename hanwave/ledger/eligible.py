@@ -1,0 +1,72 @@
+"""Whether anything forward may go to a device now, by all that is known of it: asked in the permit, in one statement.
+
+Guarantee: a device that is not ours, not in use, soon to leave, held, stopped by its model, not on the Central Products List
+with the very image, without an image that its certificate verifies, or wanted by an urgent campaign, is refused with the
+first of these reasons.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from hanwave.ledger import leavers, stops, urgency
+from hanwave.ledger.campaigns import Frame
+from hanwave.rollout.events import Leg
+
+# A device's own certificate matters for what it is to verify: an activation is of an image that it holds already.
+_WHY = text(
+    f"""
+    SELECT u.id, d.leaves_at, CASE
+        WHEN d.eui IS NULL THEN 'no longer in the fleet'
+        WHEN NOT {leavers.RESPONSIBLE.format(user=":user_id")} THEN 'another supplier is responsible'
+        WHEN d.smi_status NOT IN ('Commissioned', 'Suspended') THEN 'its SMI status is ' || d.smi_status
+        WHEN d.manufacturer || '/' || d.model = ANY(:models) THEN 'its model is stopped'
+        WHEN h.reason IS NOT NULL THEN 'on hold: ' || h.reason
+        WHEN e.id IS NULL THEN 'the CPL lists no firmware ' || :version || ' for its model and hardware: import the CPL'
+        WHEN e.status <> 'Active' THEN 'the CPL has the release for its model as ' || e.status
+        WHEN e.image_hash <> :hash THEN 'the CPL has the release for its model with another hash'
+        WHEN :signed AND d.supplier_certificate IS NOT NULL AND NOT EXISTS (SELECT 1 FROM signed_image i
+            WHERE (i.release, i.user_id, i.certificate) = (:release, :user_id, d.supplier_certificate))
+            THEN 'the release is not signed under the certificate ' || d.supplier_certificate || ' that it holds: sign it'
+        WHEN t.campaign IS NOT NULL THEN 'the urgent campaign ' || t.campaign || ' takes it over'
+    END AS reason
+    FROM campaign_device u
+    LEFT JOIN device d ON d.eui = u.eui
+    LEFT JOIN LATERAL (
+        SELECT reason FROM hold WHERE lifted_at IS NULL AND (expires_at IS NULL OR expires_at > :now)
+        AND (scope, value) IN (('device', d.eui), ('model', d.manufacturer || '/' || d.model), ('region', d.region),
+                               ('hub', d.hub), ('home', coalesce(d.home, d.hub))) LIMIT 1
+    ) h ON true
+    LEFT JOIN cpl_entry e ON (e.device_type, e.manufacturer, e.model, e.hardware_version, e.firmware_version)
+        = (d.device_type, d.manufacturer, d.model, d.hardware_version, :version)
+    LEFT JOIN LATERAL ({urgency.TAKER.format(update="u")} LIMIT 1) t ON NOT :urgent
+    WHERE u.id = ANY(:ids)
+    """
+)
+
+
+def why_not(connection: Connection, frame: Frame, leg: Leg, update_ids: Sequence[int], now: datetime) -> dict[int, str]:
+    """Those of a campaign's updates to whose devices that leg may not go now (aware UTC), each with the reason."""
+    rows = connection.execute(_WHY, _values(connection, frame, leg, update_ids, now))
+    reasons = {row.id: row.reason or _too_soon(frame, leg, row.leaves_at, now) for row in rows}
+    return {update_id: reason for update_id, reason in reasons.items() if reason}
+
+
+def _values(connection: Connection, frame: Frame, leg: Leg, update_ids: Sequence[int], now: datetime) -> dict[str, Any]:
+    return {
+        "ids": list(update_ids),
+        "user_id": frame.user_id,
+        "models": list(stops.stopped_models(connection, leg)),
+        "now": now,
+        "release": frame.release,
+        "version": frame.version,
+        "hash": frame.image_hash,
+        "signed": leg is Leg.DISTRIBUTE and not frame.device_type.one_step,
+        "urgent": frame.urgent,
+    }
+
+
+def _too_soon(frame: Frame, leg: Leg, leaves_at: datetime | None, now: datetime) -> str | None:
+    return leavers.too_soon(frame, leg, leaves_at, now) if leaves_at else None
