@@ -19,7 +19,7 @@ from hanwave.errors import HanwaveError
 from hanwave.firmware.image import Form, OtaImage
 from hanwave.identifiers import EUI64, RequestID
 from hanwave.keys import Credentials
-from hanwave.ledger import campaigns, leavers, outbox, releases, routing, stops
+from hanwave.ledger import campaigns, leavers, notes, outbox, releases, routing, stops
 from hanwave.rollout.events import Leg
 
 _log = logging.getLogger(__name__)
@@ -41,6 +41,15 @@ _LISTS = {
 
 class ReplyError(HanwaveError):
     """A reply of the DCC's that is none to our request, or that must not be acted upon."""
+
+
+class PrecommandError(ReplyError):
+    """The Transform Service returned what must not be signed: people are told, for whoever did it could command devices."""
+
+    def __init__(self, sentence: str, returned: bytes, expected: bytes) -> None:
+        """Keep what came and what should have come."""
+        super().__init__(sentence)
+        self.returned, self.expected = returned, expected
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,16 +136,22 @@ def read_reply(raw: bytes, request_id: RequestID, trust: duis.TrustStore, now: d
 
 
 def checked_precommand(reply: Reply, expected: bytes) -> bytes:
-    """The pre-command of a Transform reply, which must be signed by the DCC and the very one expected; else ReplyError."""
+    """The pre-command of a Transform reply, which must be signed by the DCC and the very one expected.
+
+    PrecommandError where it is not; ReplyError where there is none.
+    """
     content = reply.content
     if not isinstance(content, duis.PreCommand):
         raise ReplyError(f"the Transform Service answered {reply.message.code} without a pre-command")
     if not reply.signed:
-        raise ReplyError("the Transform Service's pre-command is not signed: it is not acted upon")
+        sentence = "the Transform Service's pre-command is not signed: it is not acted upon"
+        raise PrecommandError(sentence, content.payload, expected)
     if content.payload != expected:
-        raise ReplyError(
-            f"the pre-command {content.payload.hex()} that the Transform Service returned is not the one that was asked"
-            f" for, {expected.hex()}: it is not signed"
+        raise PrecommandError(
+            f"the pre-command that the Transform Service returned for {reply.message.request_id} is not the one that was"
+            " asked for: it is not signed, and a note keeps both",
+            content.payload,
+            expected,
         )
     return content.payload
 
@@ -181,11 +196,24 @@ class Sender:
             octets = self._complete(draft) if draft else None
         except RouteError as error:
             return Delivery("granted", str(error))
+        except PrecommandError as error:
+            self._tell(request, error)
+            return Delivery("granted", str(error))
         except HanwaveError as error:
             # Nothing to send, no key that may sign, or a pre-command that is not ours: trying again will not mend it.
             _log.error("request %s of the outbox cannot be sent: %s", outbox_id, error)
             return Delivery("granted", str(error))
         return octets if isinstance(octets, Delivery) else self._send(request, octets)
+
+    def _tell(self, request: outbox.Request, error: PrecommandError) -> None:
+        """Note once that a request's pre-command is not ours: the asking goes on, the signing does not begin."""
+        _log.error("request %s of the outbox is not signed: %s", request.id, error)
+        device = RequestID.parse(request.request_id).target
+        document = {"returned": error.returned.hex(), "expected": error.expected.hex()}
+        key = f"{request.request_id}/{document['returned']}"
+        said = notes.Said("hanwave", "precommand", f"device/{device}", str(error), document, key)
+        with self.ledger.begin() as connection:
+            notes.once(connection, said, lambda: None, self.clock())
 
     def _stale(self, connection: Connection, request: outbox.Request) -> Delivery | None:
         """What is over; what was granted too long ago; what was sent often enough."""

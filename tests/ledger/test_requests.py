@@ -249,6 +249,13 @@ def test_the_devices_that_a_warning_lists_are_refused_and_the_others_go_on(world
 # What the DCC may not make us do.
 
 
+def told(world: World) -> list[tuple[str, str, str]]:
+    """The notes of pre-commands that were not signed: the device, what came, what should have come."""
+    statement = "SELECT subject, document ->> 'returned', document ->> 'expected' FROM note WHERE verb = 'precommand' ORDER BY id"
+    with world.engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(text(statement))]
+
+
 def test_a_precommand_that_is_not_the_one_asked_for_is_never_signed(world, dcc, sender):
     permitted = granted(world, Leg.ACTIVATE)
     rid = RequestID.parse(permitted.request_id)
@@ -257,6 +264,11 @@ def test_a_precommand_that_is_not_the_one_asked_for_is_never_signed(world, dcc, 
     assert delivery.state == "granted"
     assert "not the one that was asked for" in delivery.reason
     assert [service for service, _ in dcc.posts] == ["transform"]
+    sender.deliver(permitted.outbox_id)
+    assert [service for service, _ in dcc.posts] == ["transform"] * 2
+    expected = gbcs.precommand(rid.originator, rid.target, rid.counter, bytes.fromhex(support.HASH))
+    assert told(world) == [(f"device/{rid.target}", dcc.precommand.hex(), expected.hex())]
+    assert len(delivery.reason) <= 240
 
 
 def test_an_unsigned_precommand_is_never_signed(world, dcc, sender):
@@ -264,6 +276,7 @@ def test_an_unsigned_precommand_is_never_signed(world, dcc, sender):
     dcc.unsigned = True
     assert "is not signed" in sender.deliver(permitted.outbox_id).reason
     assert [service for service, _ in dcc.posts] == ["transform"]
+    assert [subject for subject, *_ in told(world)] == [f"device/{m.DEVICE}"]
 
 
 def test_a_reply_to_another_request_is_no_answer(world, dcc, sender, monkeypatch):
