@@ -158,6 +158,8 @@ class Settings(BaseSettings):
     state: Path = Path(".hanwave")
     user_id: Eui | None = None
     acb_id: Eui | None = None
+    queries: Path | None = None
+    """The file of the supplier's own queries, by name (see `hanwave.ledger.queries`)."""
     temporal: Temporal = Temporal()
     metrics: Metrics = Metrics()
     postgres: Postgres | None = None

@@ -12,14 +12,15 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from hanwave.identifiers import EUI64
-from hanwave.ledger import eligible, withdrawal
+from hanwave.ledger import eligible, windows, withdrawal
 from hanwave.ledger.campaigns import Frame
 from hanwave.ledger.standing import Folded
 from hanwave.rollout.decide import Step
 from hanwave.rollout.device import EXPOSED, State
 from hanwave.rollout.events import Leg
-from hanwave.rollout.policy import ActivationMode
 
+CREDIT_AGAIN = timedelta(hours=1)
+"""A home without credit is asked about again after this long."""
 HOME_LEASE = timedelta(days=7)
 """A home's turn ends with its update; this bounds it where an update is forgotten."""
 SHADOW = "it would be sent now: the campaign is a shadow, which permits nothing"
@@ -48,13 +49,8 @@ class Case:
     request: Ask
     frame: Frame
     now: datetime
-
-    @property
-    def acts_at(self) -> datetime | None:
-        """When a future-dated activation that is granted now is to act; None for every other request."""
-        if self.request.leg is not Leg.ACTIVATE or self.frame.policy.activation is not ActivationMode.FUTURE_DATED:
-            return None
-        return (self.now + self.frame.policy.lead).replace(microsecond=0)
+    acts_at: datetime | None = None
+    """When a future-dated activation that is granted now is to act; None for every other request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +98,19 @@ def _none_waits(connection: Connection, case: Case, devices: list[Folded]) -> Re
 def _still_eligible(connection: Connection, case: Case, devices: list[Folded]) -> Refusals:
     reasons = eligible.why_not(connection, case.frame, case.request.leg, [d.update_id for d in devices], case.now)
     return {update_id: NotNow(reason) for update_id, reason in reasons.items()}
+
+
+def _window_open(connection: Connection, case: Case, devices: list[Folded]) -> Refusals:
+    """Its windows are open (where it is dated: at its date), and no incident of the DCC takes away what it needs."""
+    ids = [d.update_id for d in devices]
+    found = windows.why_not(connection, case.frame, case.request.leg, ids, case.now)
+    return {update_id: NotNow(reason, until) for update_id, (reason, until) in found.items()}
+
+
+def _paid_up(connection: Connection, case: Case, devices: list[Folded]) -> Refusals:
+    """The supplier's query lets it be activated, where its home pays beforehand."""
+    found = windows.unpaid(connection, case.frame, case.request.leg, [d.update_id for d in devices])
+    return {update_id: NotNow(reason, case.now + CREDIT_AGAIN) for update_id, reason in found.items()}
 
 
 def _not_in_shadow(_: Connection, case: Case, devices: list[Folded]) -> Refusals:
@@ -202,13 +211,15 @@ FORWARD: tuple[Check, ...] = (
     _step_is_due,
     _none_waits,
     _still_eligible,
+    _window_open,
+    _paid_up,
     _under_cap,
     _can_be_withdrawn,
     _not_in_shadow,
     _lease_free,
     _home_free,
 )
-OBSERVE: tuple[Check, ...] = (_step_is_due, _none_waits)
+OBSERVE: tuple[Check, ...] = (_step_is_due, _none_waits, _window_open)
 WITHDRAW: tuple[Check, ...] = (_is_to_be_withdrawn, _none_waits)
 CHECKS: dict[Leg, tuple[Check, ...]] = {
     Leg.DISTRIBUTE: FORWARD,

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
-from hanwave.ledger import budgets, stops
+from hanwave.ledger import budgets, stops, windows
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.standing import Fact, Folded, record
 from hanwave.rollout.events import Event, Evidence, Kind, Leg
@@ -132,6 +132,9 @@ def begin(connection: Connection, outbox_id: int, now: datetime) -> Sending | st
         return stop
     if row.sends and _superseded(connection, outbox_id):
         return "a later attempt of the same step was permitted"
+    # A request that a dead gateway left behind may be found long after its permit was given.
+    if not row.sends and row.permit_class == "forward" and (why := windows.shut(connection, row, now)):
+        return why
     if row.sends and (full := budgets.repeat(connection, row, now)):
         return full
     connection.execute(_BEGIN, {"id": outbox_id, "now": now, "began": now, "times": budgets.times(row.sends)})

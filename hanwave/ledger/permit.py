@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from hanwave.identifiers import EUI64
-from hanwave.ledger import beats, campaigns, checks, stops
+from hanwave.ledger import beats, campaigns, checks, stops, windows
 from hanwave.ledger.checks import Ask as Ask  # noqa: PLC0414 - what a permit is asked with
 from hanwave.ledger.checks import Case, NotNow, Refusals
 from hanwave.ledger.counters import next_request_id
@@ -37,7 +37,9 @@ class Permit:
 
 def ask(connection: Connection, request: Ask, now: datetime) -> Permit:
     """Grant what may be granted of a request, at that time (aware UTC)."""
-    case = Case(request, campaigns.frame(connection, request.campaign), now)
+    frame = campaigns.frame(connection, request.campaign)
+    dated = windows.dated(frame, request.leg)
+    case = Case(request, frame, now, windows.acts_at(connection, frame, request.update_ids, now) if dated else None)
     forward = _class(request) == "forward"
     if forward:
         stops.share(connection)
@@ -114,7 +116,7 @@ def _write(connection: Connection, case: Case, devices: list[Folded]) -> tuple[i
         {"outbox": outbox_id, "leg": request.leg, "ids": [d.update_id for d in devices], "attempts": attempts},
     )
     facts = [
-        Fact(d.update_id, Event(Kind.GRANTED, now, request.leg, d.hop, attempt))
+        Fact(d.update_id, Event(Kind.GRANTED, now, request.leg, d.hop, attempt, detail=_date(case)))
         for d, attempt in zip(devices, attempts, strict=True)
     ]
     record(connection, facts, now)
@@ -145,4 +147,8 @@ def _insert_outbox(connection: Connection, case: Case, request_id: str, update_i
 
 def _parameters(case: Case) -> dict[str, Any]:
     # The date is fixed with the grant: the bound on what is outstanding counts on it.
-    return case.request.parameters | ({"at": case.acts_at.isoformat()} if case.acts_at else {})
+    return case.request.parameters | ({"at": date} if (date := _date(case)) else {})
+
+
+def _date(case: Case) -> str | None:
+    return case.acts_at.isoformat() if case.acts_at else None

@@ -12,12 +12,13 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from hanwave.ledger import campaigns
+from hanwave.ledger import campaigns, incidents
 from hanwave.ledger.stops import open_breaker
 from hanwave.rollout.decide import Decision, Outcome, Step, decide
 from hanwave.rollout.device import ENDED, IN_FLIGHT, Standing, State, Target, fold
 from hanwave.rollout.events import Event, Evidence, Kind, Leg
 from hanwave.rollout.gate import breaker
+from hanwave.rollout.incidents import Incident
 from hanwave.rollout.policy import DeviceType
 
 
@@ -98,11 +99,14 @@ def standings(connection: Connection, update_ids: Iterable[int], now: datetime) 
     events = _events(connection, ids)
     rows = connection.execute(
         text(
-            "SELECT id, campaign, wave, eui, device_type, hop, state FROM campaign_device WHERE id = ANY(:ids) ORDER BY id"
+            "SELECT u.id, campaign, wave, eui, u.device_type, hop, state, coalesce(d.region, 'Unknown') AS region,"
+            f" {incidents.KNOWN} AS incidents"
+            " FROM campaign_device u LEFT JOIN device d USING (eui) WHERE u.id = ANY(:ids) ORDER BY u.id"
         ),
-        {"ids": ids},
-    )
-    return [_folded(connection, row, events[row.id], now) for row in rows]
+        {"ids": ids, "now": now},
+    ).all()
+    known = incidents.known(rows[0].incidents if rows else None)
+    return [_folded(connection, row, events[row.id], known.of(row.region), now) for row in rows]
 
 
 def kept(connection: Connection, update_id: int) -> tuple[State, str]:
@@ -111,11 +115,11 @@ def kept(connection: Connection, update_id: int) -> tuple[State, str]:
     return State(row.state), row.reason
 
 
-def _folded(connection: Connection, row: Any, events: list[Event], now: datetime) -> Folded:
+def _folded(connection: Connection, row: Any, events: list[Event], lasted: Sequence[Incident], now: datetime) -> Folded:
     frame = campaigns.frame(connection, row.campaign)
     device_type = DeviceType(row.device_type)
     standing = fold(events, Target(frame.version, frame.image_hash, device_type.one_step, row.hop))
-    decision = decide(standing, device_type, frame.policy, now)
+    decision = decide(standing, device_type, frame.policy, now, lasted)
     return Folded(row.id, row.campaign, row.wave, row.eui, device_type, row.hop, standing, decision, State(row.state))
 
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
-from hanwave.ledger import campaigns, control, judging, leavers, stops, urgency
+from hanwave.ledger import campaigns, control, judging, leavers, stops, urgency, windows
 from hanwave.ledger.checks import Refusals, exposed
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.standing import Fact, Folded, lock, record, refold, standings
@@ -52,6 +52,7 @@ def sweep(connection: Connection, campaign: str, wave: int, now: datetime, since
         urgency.take_over(connection, campaign, now)
     if campaigns.withdrawn(connection, campaign):
         control.close_withdrawn(connection, campaign, "the campaign was withdrawn", now)
+    windows.hold_back(connection, campaign, wave, now)
     stop = stops.blocking(connection, campaigns.frame(connection, campaign).user_id, campaign, wave, Leg.ACTIVATE)
     return Sweep(
         distribute=_waiting(connection, campaign, wave, now),

@@ -19,6 +19,7 @@ from hanwave.ledger.tables.fleet import Device, Hold
 from hanwave.ledger.tables.messages import Counter, Inbox, Outbox, OutboxBody, OutboxDevice
 from hanwave.ledger.tables.outages import Outage
 from hanwave.ledger.tables.releases import CplRow, Release, SignedImage
+from hanwave.ledger.tables.windows import IncidentRow, LoadCalendar
 
 __all__ = [
     "APPEND_ONLY",
@@ -33,8 +34,10 @@ __all__ = [
     "Hold",
     "HomeLease",
     "Inbox",
+    "IncidentRow",
     "Lease",
     "LeftOut",
+    "LoadCalendar",
     "Note",
     "OthersUse",
     "Outage",

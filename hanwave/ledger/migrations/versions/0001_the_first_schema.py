@@ -119,6 +119,13 @@ def upgrade() -> None:
         ),
     )
     op.create_table(
+        "forecast",
+        sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("made_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("document", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.PrimaryKeyConstraint("digest"),
+    )
+    op.create_table(
         "hold",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("scope", sa.String(), nullable=False),
@@ -164,10 +171,32 @@ def upgrade() -> None:
     )
     op.create_index("inbox_unrouted", "inbox", ["id"], unique=False, postgresql_where=sa.text("routed_at IS NULL"))
     op.create_table(
+        "incident",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("region", sa.String(), nullable=True),
+        sa.Column("service", sa.String(), nullable=False),
+        sa.Column("starts_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ends_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("reference", sa.String(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("actor", sa.String(), nullable=False),
+        sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("service IN ('all', 'distribution', 'activation')"),
+        sa.CheckConstraint("ends_at >= starts_at"),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
         "lease",
         sa.Column("eui", sa.String(), nullable=False),
         sa.Column("update_id", sa.BigInteger(), nullable=False),
         sa.Column("taken_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("eui"),
+    )
+    op.create_table(
+        "load_calendar",
+        sa.Column("eui", sa.String(), nullable=False),
+        sa.Column("hours", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("eui"),
     )
     op.create_table(
@@ -196,8 +225,8 @@ def upgrade() -> None:
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("scope", sa.String(), nullable=False),
         sa.Column("value", sa.String(), nullable=False),
-        sa.Column("start_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("end_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("starts_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ends_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("reference", sa.String(), nullable=False),
         sa.Column("imported_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint("scope IN ('device', 'hub', 'region')"),

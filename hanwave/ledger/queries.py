@@ -1,0 +1,102 @@
+"""The supplier's own queries, by name: they say of devices what only its other systems know.
+
+Guarantees: they come from one file of the installation (the setting `queries`), never from what an operator types; each runs
+as one statement in a read-only transaction of its own, within its time; one that fails is a QueryError, and no answer.
+
+    database: postgresql://reader@db/crm        # the ledger's own, where none is named
+    queries:
+      credit:
+        sql: SELECT eui, credit > 0 AS ok, 'no credit' AS reason FROM prepayment WHERE eui = ANY(:euis)
+        timeout: 1s
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, SecretStr, TypeAdapter, ValidationError
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from hanwave import settings
+from hanwave.errors import HanwaveError
+from hanwave.ledger import database
+from hanwave.plain_yaml import read_yaml
+from hanwave.rollout.terms import Duration, Strict
+
+
+class QueryError(HanwaveError):
+    """A query is not there, or gave no answer that can be used."""
+
+
+class Query(Strict):
+    """One statement, and how long it may take: a permit waits for it, and a halt for the permit."""
+
+    sql: Annotated[str, Field(pattern=r":euis\b")]
+    """It takes :euis, a list of EUI-64s in DCC's form."""
+    timeout: Annotated[Duration, Field(le=timedelta(seconds=2))] = timedelta(seconds=1)
+
+
+class Queries(Strict):
+    """The file."""
+
+    database: SecretStr | None = None
+    queries: Mapping[str, Query]
+
+
+def rows(name: str, euis: Sequence[str]) -> list[dict[str, Any]]:
+    """What the query of that name says of those devices, each row by its columns; QueryError where it says nothing."""
+    installed, engine = _installed()
+    query = installed.queries.get(name)
+    if query is None:
+        raise QueryError(f"there is no query {name[:60]!r}, the installation has {', '.join(installed.queries)[:100]}")
+    try:
+        with engine.begin() as connection:
+            connection.execute(text("SET TRANSACTION READ ONLY"))
+            milliseconds = max(1, query.timeout // timedelta(milliseconds=1))
+            connection.execute(text(f"SET LOCAL statement_timeout = {milliseconds}"))
+            return [dict(row._mapping) for row in connection.execute(text(query.sql), {"euis": list(euis)})]  # noqa: SLF001 - the documented way to a row's names
+    except SQLAlchemyError as error:
+        reason = " ".join(str(getattr(error, "orig", None) or error).split())
+        raise QueryError(f"the query {name!r} failed: {reason[:150]}") from error
+
+
+def check(name: str, euis: Sequence[str]) -> dict[str, str]:
+    """Those of the devices of which the query does not say that they are ok, and why: unknown is not ok.
+
+    The query gives the columns eui, ok (a boolean) and reason.
+    """
+    refused = dict.fromkeys(euis, f"the query {name!r} does not know it")
+    for row in rows(name, euis):
+        if missing := {"eui", "ok", "reason"} - set(row):
+            raise QueryError(f"the query {name!r} gives no column {min(missing)}, it should give eui, ok and reason")
+        if row["ok"] is True:
+            refused.pop(row["eui"], None)
+        elif row["eui"] in refused:
+            refused[row["eui"]] = f"{name}: {str(row['reason'] or 'not ok')[:100]}"
+    return refused
+
+
+def _installed() -> tuple[Queries, Engine]:
+    found = settings.load()
+    if found.queries is None:
+        raise QueryError("no queries are installed: the setting queries should name their file")
+    dsn = settings.needed(found.postgres, "postgres").dsn.get_secret_value()
+    return _read(found.queries, dsn)
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, dsn: str) -> tuple[Queries, Engine]:
+    """The file as it was when this process first needed it."""
+    try:
+        held = read_yaml(path.read_bytes(), f"the file of queries {path}", QueryError)
+        queries = TypeAdapter(Queries).validate_python(held)
+    except OSError as error:
+        raise QueryError(f"the file of queries {path} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "it"
+        raise QueryError(f"the file of queries {path}: {where}: {first['msg'][:100]}") from error
+    return queries, database.engine(queries.database.get_secret_value() if queries.database else dsn, pool=2)
