@@ -12,6 +12,8 @@ EXCUSED = (
     "closed:cancelled",
     "closed:rejected",
     "closed:not_delivered",
+    "closed:customer_action",
+    "closed:needs_visit",
     "closed:not_started",
     "closed:superseded",
 )

@@ -16,6 +16,7 @@ from hanwave.ledger.tables.campaigns import (
 )
 from hanwave.ledger.tables.control import Audit, Beat, Note, Pace, Stop
 from hanwave.ledger.tables.fleet import Device, Hold
+from hanwave.ledger.tables.forecasts import ForecastRow
 from hanwave.ledger.tables.messages import Counter, Inbox, Outbox, OutboxBody, OutboxDevice
 from hanwave.ledger.tables.outages import Outage
 from hanwave.ledger.tables.releases import CplRow, Release, SignedImage
@@ -31,6 +32,7 @@ __all__ = [
     "CplRow",
     "Device",
     "DeviceEvent",
+    "ForecastRow",
     "Hold",
     "HomeLease",
     "Inbox",

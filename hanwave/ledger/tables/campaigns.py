@@ -24,7 +24,7 @@ class Campaign(SQLModel, table=True):
     """planned, running, withdrawn or closed."""
     author: str
     kind: str = "forward"
-    """forward, or rollback (of which campaign: of)."""
+    """forward; or rollback or retry (of which campaign: of)."""
     of: str | None = None
     urgent: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     """It takes over devices that are not yet activating in a slower campaign."""

@@ -1,0 +1,136 @@
+"""Rehearsals of a plan over the fleet that the ledger knows, kept by the plan's digest and held against what happens.
+
+Guarantee: what is rehearsed is the plan that `start` would freeze, with its waves, strata, windows and thresholds.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pydantic import TypeAdapter
+from sqlalchemy import Connection, text
+
+from hanwave.ledger import budgets, planning
+from hanwave.rollout.bounds import Share
+from hanwave.rollout.budget import Threshold
+from hanwave.rollout.policy import DeviceType
+from hanwave.rollout.rehearsal.behaviour import Behaviour
+from hanwave.rollout.rehearsal.forecast import Forecast, Interval
+from hanwave.rollout.rehearsal.run import Rules
+from hanwave.rollout.request import CampaignRequest, check_name
+
+_FORECAST = TypeAdapter(Forecast)
+_DAY = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What of a drawn plan is rehearsed: its digest, devices by wave, and the share of each stratum."""
+
+    digest: str
+    kind: DeviceType
+    sizes: tuple[int, ...]
+    strata: tuple[float, ...]
+    request: CampaignRequest
+    thresholds: tuple[Threshold, ...]
+
+    def rules(self, behaviour: Behaviour, start: datetime) -> Rules:
+        """The rules of a rehearsal that begins then, over devices that behave so."""
+        devices = sum(self.sizes)
+        ordinary = Share(round(behaviour.absent * devices), devices)
+        return Rules(self.kind, self.request.policy, self.sizes, start, ordinary, self.strata, self.thresholds)
+
+
+def material(connection: Connection, name: str, request: CampaignRequest, user_id: str) -> Material:
+    """Draw a plan, of a connection that has not been used yet, and keep nothing; LedgerError or PlanError says why not."""
+    connection.execute(text("SET TRANSACTION READ ONLY"))
+    check_name(name)
+    plan = planning.draw(connection, name, request, user_id, datetime.now(UTC))
+    kind = DeviceType(planning.release(connection, request.release).device_type.value)
+    return Material(
+        digest=plan.digest,
+        kind=kind,
+        sizes=tuple(len(wave) for wave in plan.waves if wave),
+        strata=_strata(connection, [eui for wave in plan.waves for eui in wave]),
+        request=request,
+        thresholds=tuple(t for variant in _VARIANTS for t in budgets.thresholds(connection, user_id, variant)),
+    )
+
+
+_VARIANTS = ("11.1", "11.3", "11.4")
+
+
+def _strata(connection: Connection, euis: list[str]) -> tuple[float, ...]:
+    rows = connection.execute(
+        text(
+            "SELECT count(*) AS n FROM device WHERE eui = ANY(:euis)"
+            " GROUP BY manufacturer, model, firmware_version, region ORDER BY n DESC"
+        ),
+        {"euis": euis},
+    )
+    return tuple(row.n / len(euis) for row in rows)
+
+
+def keep(connection: Connection, digest: str, forecast: Forecast, now: datetime) -> None:
+    """Keep the forecast of a plan; a later one takes its place."""
+    connection.execute(
+        text(
+            "INSERT INTO forecast (digest, made_at, document) VALUES (:digest, :now, CAST(:document AS jsonb))"
+            " ON CONFLICT (digest) DO UPDATE SET made_at = EXCLUDED.made_at, document = EXCLUDED.document"
+        ),
+        {"digest": digest, "now": now, "document": _FORECAST.dump_json(forecast).decode()},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One figure of a forecast, held against what happened by now."""
+
+    what: str
+    fact: float
+    expected: Interval
+
+    @property
+    def says(self) -> str:
+        """In a word: as expected, or on which side of nine in ten rehearsals."""
+        if self.fact < self.expected.low:
+            return "below"
+        return "above" if self.fact > self.expected.high else "as expected"
+
+
+def compare(connection: Connection, campaign: str, now: datetime) -> list[Held]:
+    """A campaign against its forecast, at the end of its current day; nothing where none was made, or it has not begun."""
+    row = connection.execute(
+        text(
+            "SELECT f.document, (SELECT min(opened_at) FROM wave WHERE campaign = c.name) AS began,"
+            " coalesce(c.closed_at, :now) AS until FROM campaign c JOIN forecast f ON f.digest = c.digest WHERE c.name = :name"
+        ),
+        {"name": campaign, "now": now},
+    ).one_or_none()
+    if row is None or row.began is None:
+        return []
+    good = _FORECAST.validate_python(row.document).good
+    today = good.by_day[min(int((row.until - row.began).total_seconds() // _DAY), len(good.by_day) - 1)]
+    facts = _facts(connection, campaign)
+    expected = {"settled": today.settled, **{f"SR {variant}": some for variant, some in today.so_far.items()}}
+    return [Held(what, facts[what], some) for what, some in expected.items()]
+
+
+def _facts(connection: Connection, campaign: str) -> Counter[str]:
+    settled = connection.execute(
+        text("SELECT count(*) FROM campaign_device WHERE campaign = :name AND state = 'settled'"), {"name": campaign}
+    ).scalar_one()
+    sent = connection.execute(
+        text(
+            "SELECT service_reference, count(*) AS n FROM outbox WHERE campaign = :name AND sends > 0"
+            " AND leg IN ('distribute', 'activate', 'read') GROUP BY service_reference"
+        ),
+        {"name": campaign},
+    )
+    return Counter({"settled": int(settled), **{f"SR {row.service_reference}": row.n for row in sent}})
+
+
+def drawn_against(held: Sequence[Held]) -> list[str]:
+    """Each figure in a line, for a person."""
+    return [f"{each.what}: {each.fact:g}, expected {each.expected}: {each.says}" for each in held]

@@ -1,0 +1,303 @@
+"""One campaign in virtual time: waves, batches, pace, cap, windows, budget, breaker and gates over devices from a library.
+
+Time goes in ticks; within one, everything that fell due is done at once, first come first served. What is decided is
+decided by the functions that run in production: this only counts who is where, in arrays.
+"""
+
+import math
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from hanwave.rollout.bounds import Share
+from hanwave.rollout.budget import PermitClass, Threshold, Used, room
+from hanwave.rollout.events import Leg
+from hanwave.rollout.gate import Verdict
+from hanwave.rollout.policy import DeviceType, Policy
+from hanwave.rollout.rehearsal.agenda import Agenda, Line
+from hanwave.rollout.rehearsal.course import MARKED
+from hanwave.rollout.rehearsal.gates import WaveGate
+from hanwave.rollout.rehearsal.library import LEGS, Ints, Library
+from hanwave.rollout.windows import Place, Rule, closed
+
+_DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What one campaign is run by."""
+
+    kind: DeviceType
+    policy: Policy
+    sizes: tuple[int, ...]
+    """Devices by wave."""
+    start: datetime
+    ordinary: Share
+    """The silence of devices of the type without an update."""
+    strata: tuple[float, ...] = (1.0,)
+    """The share of each stratum (model, from-version and region) in every wave."""
+    thresholds: Sequence[Threshold] = ()
+    place: Place = field(default_factory=Place)
+
+    @property
+    def tick(self) -> float:
+        """Seconds: no shorter than the waves' own sweep, and a hundredth of the soak."""
+        return max(self.policy.sweep.total_seconds(), self.policy.soak.total_seconds() / 100)
+
+
+@dataclass(slots=True)
+class Rehearsed:
+    """How one run went; days count from the start."""
+
+    verdicts: list[str] = field(default_factory=list)
+    """Of each wave that closed, or whose breaker opened ("breaker")."""
+    days: float = 0.0
+    """Until the last wave closed, or the campaign was held."""
+    exposed: int = 0
+    """Devices that had been, or could no longer be kept from being, activated by then."""
+    ended: Counter[str] = field(default_factory=Counter)
+    requests: dict[str, Counter[int]] = field(default_factory=dict)
+    """Service Requests by variant and day."""
+    settled: Counter[int] = field(default_factory=Counter)
+    """Devices settled, by day."""
+    most_exposed: int = 0
+    """Devices activated and not yet settled, at the worst moment."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether every wave passed."""
+        return bool(self.verdicts) and all(verdict == Verdict.PASS for verdict in self.verdicts)
+
+
+def rehearse_once(library: Library, rules: Rules, seed: int) -> Rehearsed:
+    """One run of a campaign, drawn by that seed; it ends where a gate or the breaker holds it."""
+    return _Run(library, rules, seed).to_its_end()
+
+
+class _Run:
+    def __init__(self, library: Library, rules: Rules, seed: int) -> None:
+        self._library, self._rules, self._policy = library, rules, rules.policy
+        size = sum(rules.sizes)
+        rng = np.random.default_rng(seed)
+        self._course: Ints = rng.integers(library.size, size=size)
+        self._ask = np.zeros(size, dtype=np.int64)
+        self._is_exposed = np.zeros(size, dtype=bool)
+        self._agenda = Agenda(rules.tick)
+        self._lines = {leg: Line() for leg in LEGS}
+        self._budgets = [_Budget(threshold) for threshold in rules.thresholds]
+        self._found = Rehearsed()
+        self._now = 0
+        self._wave = 0
+        self._stratum: Ints = rng.choice(len(rules.strata), size=size, p=np.array(rules.strata) / sum(rules.strata))
+        self._open = self._exposed = 0
+        self._gate = WaveGate(rules.policy.gate, rules.kind, rules.ordinary, len(rules.strata))
+        self._over = False
+
+    def to_its_end(self) -> Rehearsed:
+        self._begin_wave()
+        while not self._over and (tick := self._next()) is not None:
+            self._now = tick
+            *marked, ended, due = self._agenda.take(tick, *MARKED, "end", "ask")
+            self._mark(marked)
+            self._queue(due)
+            self._end(ended)
+            for leg in LEGS:
+                self._serve(leg)
+        if not self._over:
+            self._hold("never ends: its windows or its budget let nothing through")
+        return self._found
+
+    @property
+    def _seconds(self) -> float:
+        return self._now * self._rules.tick
+
+    @property
+    def _day(self) -> int:
+        return int(self._seconds // _DAY)
+
+    @property
+    def _at(self) -> datetime:
+        return self._rules.start + timedelta(seconds=self._seconds)
+
+    def _begin_wave(self) -> None:
+        first = sum(self._rules.sizes[: self._wave])
+        size = self._rules.sizes[self._wave]
+        self._wave += 1
+        self._open, self._exposed = size, 0
+        self._gate = self._gate.anew()
+        self._lines[Leg.DISTRIBUTE].join(np.arange(first, first + size))
+
+    def _next(self) -> int | None:
+        """The next tick in which anything can happen."""
+        waiting = [self._opens(leg) for leg in LEGS if self._lines[leg].length and self._room(leg) >= 1]
+        ticks = [tick for tick in (self._agenda.next(), *waiting, *self._turns()) if tick is not None]
+        return max(self._now + 1, min(ticks)) if ticks else None
+
+    def _opens(self, leg: Leg) -> int | None:
+        """The first tick from the next on at which the leg's windows are open."""
+        found = closed(self._windows(leg), self._at + timedelta(seconds=self._rules.tick))
+        if found is None:
+            return self._now + 1
+        return self._tick_of(found.until) if found.until else None
+
+    def _tick_of(self, when: datetime) -> int:
+        return math.ceil((when - self._rules.start).total_seconds() / self._rules.tick)
+
+    def _turns(self) -> list[int]:
+        """When budgets that are spent have room again, where anybody waits."""
+        if not any(line.length for line in self._lines.values()):
+            return []
+        return [math.ceil(turn / self._rules.tick) for b in self._budgets if (turn := b.turns()) is not None]
+
+    def _windows(self, leg: Leg) -> tuple[Rule, ...]:
+        windows, place = self._policy.windows, self._rules.place
+        if leg is Leg.ACTIVATE:
+            return windows.acting(place)
+        return windows.sending(place) + (windows.acting(place) if self._library.one_step else ())
+
+    def _exposes(self, leg: Leg) -> bool:
+        return leg is Leg.ACTIVATE or self._library.one_step
+
+    def _variant(self, leg: Leg) -> str:
+        if leg is Leg.ACTIVATE:
+            return "11.3"
+        return "11.4" if self._library.one_step else "11.1"
+
+    def _room(self, leg: Leg) -> float:
+        """For how many devices the permit has room in this tick: cap, pace and budget."""
+        line = self._lines[leg].length
+        rooms = [float(line)]
+        if self._exposes(leg):
+            rooms += [
+                self._policy.exposure_cap - self._exposed,
+                math.ceil(self._policy.pace.overall * self._rules.tick),
+            ]
+        rooms += [b.fitting(line, self._seconds) for b in self._budgets if b.variant == self._variant(leg)]
+        return min(rooms)
+
+    def _serve(self, leg: Leg) -> None:
+        line = self._lines[leg]
+        if self._over or not line.length or closed(self._windows(leg), self._at):
+            return
+        devices = line.serve(self._room(leg))
+        if len(devices):
+            self._grant(leg, devices)
+
+    def _grant(self, leg: Leg, devices: Ints) -> None:
+        courses, asks, now = self._course[devices], self._ask[devices], self._seconds
+        self._count_requests(leg, devices)
+        self._count_questions(courses, asks)
+        if self._exposes(leg):
+            self._expose(devices)
+        following = asks + 1
+        more = (following < self._library.legs.shape[1]) & (
+            self._library.legs[courses, np.minimum(following, self._library.legs.shape[1] - 1)] >= 0
+        )
+        self._ask[devices] = following
+        waits = self._library.waits[courses[more], following[more]]
+        self._agenda.add("ask", devices[more], now + waits, self._now)
+        self._agenda.add("end", devices[~more], now + self._library.rest[courses[~more]], self._now)
+        for number, state in enumerate(MARKED):
+            marked = self._library.mark_ask[courses, number] == asks
+            when = now + self._library.mark_wait[courses[marked], number]
+            self._agenda.add(state, devices[marked], when, self._now)
+
+    def _count_requests(self, leg: Leg, devices: Ints) -> None:
+        batches = len(devices) if leg is Leg.ACTIVATE else math.ceil(len(devices) / self._policy.batch)
+        self._found.requests.setdefault(self._variant(leg), Counter())[self._day] += batches
+        for budget in self._budgets:
+            if budget.variant == self._variant(leg):
+                budget.use(len(devices), batches, self._seconds)
+
+    def _count_questions(self, courses: Ints, asks: Ints) -> None:
+        when = self._library.questions[courses, asks].ravel()
+        days = ((when[np.isfinite(when)] + self._seconds) // _DAY).astype(np.int64)
+        counted = self._found.requests.setdefault("11.2", Counter())
+        for day, n in zip(*np.unique(days, return_counts=True), strict=True):
+            counted[int(day)] += int(n)
+
+    def _expose(self, devices: Ints) -> None:
+        new = devices[~self._is_exposed[devices]]
+        self._is_exposed[new] = True
+        self._exposed += len(new)
+        self._found.exposed += len(new)
+        self._found.most_exposed = max(self._found.most_exposed, self._exposed)
+
+    def _queue(self, devices: Ints) -> None:
+        legs = self._library.legs[self._course[devices], self._ask[devices]]
+        for number, leg in enumerate(LEGS):
+            self._lines[leg].join(devices[legs == number])
+
+    def _mark(self, marked: Sequence[Ints]) -> None:
+        for state, devices in zip(MARKED, marked, strict=True):
+            self._gate.saw(state, len(devices))
+        if self._gate.breaks():
+            self._hold("breaker")
+
+    def _end(self, devices: Ints) -> None:
+        if self._over or not len(devices):
+            return
+        codes, strata = self._library.end[self._course[devices]], self._stratum[devices]
+        for (code, stratum), n in _counted(codes, strata):
+            end = self._library.ends[code]
+            self._gate.ended(stratum, end, n)
+            self._found.ended[end] += n
+            if end == "settled":
+                self._found.settled[self._day] += n
+        self._exposed -= int(self._is_exposed[devices].sum())
+        self._open -= len(devices)
+        if self._open == 0:
+            self._close_wave()
+
+    def _close_wave(self) -> None:
+        verdict = self._gate.judge().verdict
+        if verdict is not Verdict.PASS:
+            self._hold(verdict)
+            return
+        self._found.verdicts.append(verdict)
+        self._found.days = self._seconds / _DAY
+        if self._wave == len(self._rules.sizes):
+            self._over = True
+        else:
+            self._begin_wave()
+
+    def _hold(self, verdict: str) -> None:
+        self._found.verdicts.append(verdict)
+        self._found.days = self._seconds / _DAY
+        self._over = True
+
+
+def _counted(codes: Ints, strata: Ints) -> Iterable[tuple[tuple[int, int], int]]:
+    pairs, numbers = np.unique(np.stack((codes, strata)), axis=1, return_counts=True)
+    for code, stratum, n in zip(*pairs.tolist(), numbers.tolist(), strict=True):
+        yield (code, stratum), n
+
+
+class _Budget:
+    """What a campaign that is alone on its User ID uses of a threshold."""
+
+    def __init__(self, threshold: Threshold) -> None:
+        self._threshold = threshold
+        self._period = threshold.period.total_seconds()
+        self._sent: deque[tuple[float, int]] = deque()
+        self._used = 0
+        self.variant = threshold.variant
+
+    def fitting(self, devices: int, now: float) -> float:
+        """How many of those devices fit, the old requests having left the period."""
+        while self._sent and self._sent[0][0] + self._period <= now:
+            self._used -= self._sent.popleft()[1]
+        return self._threshold.fitting(devices, room(self._threshold, Used(forward=self._used), PermitClass.FORWARD))
+
+    def use(self, devices: int, requests: int, now: float) -> None:
+        """Count what was sent."""
+        units = devices if self._threshold.per_device else requests
+        self._sent.append((now, units))
+        self._used += units
+
+    def turns(self) -> float | None:
+        """When the oldest of what was sent leaves the period (seconds)."""
+        return self._sent[0][0] + self._period if self._sent else None

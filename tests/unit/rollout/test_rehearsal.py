@@ -1,0 +1,204 @@
+"""Rehearsals: the courses of devices, and campaigns in virtual time over them."""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hanwave.rollout.bounds import Share
+from hanwave.rollout.budget import Threshold
+from hanwave.rollout.events import Leg
+from hanwave.rollout.gate import Verdict
+from hanwave.rollout.pace import Pace
+from hanwave.rollout.policy import ActivationMode, Attempts, DeviceType, Gate, Policy
+from hanwave.rollout.rehearsal.behaviour import Behaviour, BehaviourError, Delay, Harm, default_profile, read_profile
+from hanwave.rollout.rehearsal.course import course
+from hanwave.rollout.rehearsal.forecast import forecast, interval
+from hanwave.rollout.rehearsal.library import make_library
+from hanwave.rollout.rehearsal.run import Rules, rehearse_once
+from hanwave.rollout.windows import Windows
+
+pytestmark = pytest.mark.unit
+MONDAY = datetime(2026, 11, 23, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+SOON = Delay(half=HOUR, most=3 * HOUR)
+WELL = Behaviour(source="test", delivered=SOON, verified=SOON, activated=SOON, answers=SOON)
+QUIET = Harm(share=1.0, after=SOON)
+EASY = Gate(harm=0.2, silence=0.3, confidence=0.8)
+POLICY = Policy(gate=EASY, exposure_cap=150)
+
+
+def rules(sizes=(100, 400), kind=DeviceType.ESME, policy=POLICY, **changes):
+    return Rules(kind, policy, sizes, MONDAY, Share(0, sum(sizes)), **changes)
+
+
+def run(seed=1, behaviour=WELL, harm=None, **changes):
+    asked = rules(**changes)
+    return rehearse_once(make_library(asked.kind, asked.policy, behaviour, harm, 100, "test"), asked, seed)
+
+
+@pytest.mark.parametrize("kind", DeviceType)
+def test_a_device_that_answers_everything_settles_with_one_request_a_leg(kind):
+    found = course(kind, Policy(), WELL, None, "a seed")
+    legs = [ask.leg for ask in found.asks]
+    assert legs == [Leg.DISTRIBUTE, *([] if kind.one_step else [Leg.ACTIVATE]), Leg.READ]
+    assert found.end == "settled"
+    assert set(found.marks) == ({"confirmed"} if kind.one_step else {"held", "confirmed"})
+
+
+def test_a_future_dated_activation_is_confirmed_after_its_date():
+    policy = Policy(activation=ActivationMode.FUTURE_DATED, lead=timedelta(hours=30))
+    found = course(DeviceType.ESME, policy, WELL, None, "a seed")
+    assert found.end == "settled"
+    assert found.marks["confirmed"].ask == 1
+    assert found.marks["confirmed"].wait > 30 * 3600
+
+
+def test_a_device_that_is_never_there_is_not_delivered_within_its_allowance():
+    gone = WELL.model_copy(update={"absent": 1.0, "not_delivered": 1.0})
+    found = course(DeviceType.ESME, Policy(attempts=Attempts(distribute=2)), gone, None, "a seed")
+    assert [ask.leg for ask in found.asks] == [Leg.DISTRIBUTE] * 2
+    assert (found.end, found.marks) == ("closed:not_delivered", {})
+
+
+def test_an_answer_that_is_lost_is_read_back():
+    deaf = WELL.model_copy(update={"unheard": 1.0})
+    policy = Policy.model_validate(
+        {"deadlines": {k: {"activate_unverified_after": "5h", "activate": "1d"} for k in DeviceType}}
+    )
+    found = course(DeviceType.ESME, policy, deaf, None, "a seed")
+    assert [ask.leg for ask in found.asks] == [Leg.DISTRIBUTE, Leg.ACTIVATE, Leg.READ, Leg.READ]
+    assert found.end == "settled"
+
+
+def test_a_bad_image_ends_quiet_or_says_so():
+    assert course(DeviceType.ESME, Policy(), WELL, QUIET, "a seed").end == "closed:quiet"
+    loud = course(DeviceType.ESME, Policy(), WELL, QUIET.model_copy(update={"loud": True}), "a seed")
+    assert loud.end == "closed:failed"
+    assert "failed" in loud.marks
+
+
+def test_the_same_seed_gives_the_same_course():
+    profile = default_profile()
+    for kind in DeviceType:
+        assert course(kind, Policy(), profile[kind], None, "x") == course(kind, Policy(), profile[kind], None, "x")
+
+
+def test_a_good_image_passes_every_wave_and_settles_everybody():
+    found = run()
+    assert found.passed
+    assert found.ended == {"settled": 500}
+    assert sum(found.settled.values()) == found.exposed == 500
+    assert sum(found.requests["11.3"].values()) == 500
+    assert sum(found.requests["11.2"].values()) == 500
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    kind=st.sampled_from(DeviceType),
+    cap=st.integers(1, 300),
+    sizes=st.lists(st.integers(1, 200), min_size=1, max_size=3).map(tuple),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_no_more_devices_are_exposed_than_the_cap_and_each_ends_once(kind, cap, sizes, seed):
+    policy = POLICY.model_copy(update={"exposure_cap": cap})
+    found = run(seed, default_profile()[kind], kind=kind, policy=policy, sizes=sizes)
+    assert found.most_exposed <= cap
+    judged = sum(sizes[: len(found.verdicts)])
+    assert sum(found.ended.values()) == judged or found.verdicts[-1] == "breaker"
+    assert sum(found.settled.values()) == found.ended["settled"]
+
+
+def test_a_bad_image_exposes_the_first_wave_alone():
+    found = run(harm=QUIET)
+    assert found.verdicts == [Verdict.NOT_ENOUGH_EVIDENCE]
+    assert found.exposed == 100
+
+
+def test_a_loud_one_trips_the_breaker_before_the_cap_was_filled_twice():
+    found = run(harm=QUIET.model_copy(update={"loud": True}), sizes=(1000,))
+    assert found.verdicts == ["breaker"]
+    assert found.exposed < 1000
+
+
+def test_nothing_is_sent_while_the_windows_are_closed():
+    weekdays = {"days": ["mon", "tue", "wed", "thu", "fri"]}
+    windows = Windows.model_validate({"distribute": weekdays, "activate": weekdays})
+    found = run(policy=POLICY.model_copy(update={"windows": windows, "exposure_cap": 20}), sizes=(300,))
+    assert found.passed
+    days = {day % 7 for variant in ("11.1", "11.3") for day in found.requests[variant]}
+    assert days <= set(range(5))
+    assert max(found.requests["11.3"]) > 7  # or the test would show nothing
+
+
+def test_windows_that_never_open_are_said_to_end_nothing():
+    windows = Windows.model_validate({"distribute": {"blackout": ["2026-01-01/2028-12-31"]}})
+    found = run(policy=POLICY.model_copy(update={"windows": windows}))
+    assert found.verdicts == ["never ends: its windows or its budget let nothing through"]
+    assert not found.requests
+
+
+def test_a_threshold_is_never_exceeded():
+    threshold = Threshold.model_validate(
+        {"user_id": "90-B3-D5-1F-30-01-00-00", "variant": "11.3", "period": "1d", "limit": 60, "reserve": 10}
+    )
+    found = run(sizes=(300,), thresholds=(threshold,), policy=POLICY.model_copy(update={"exposure_cap": 300}))
+    assert found.passed
+    days = found.requests["11.3"]
+    assert sum(days.values()) == 300
+    assert max(days.values()) <= 2 * 50  # a day may hold the end of one span and the beginning of the next
+    assert all(days[day] + days[day + 1] <= 3 * 50 for day in range(max(days)))
+
+
+def test_the_pace_bounds_what_is_activated_in_a_tick():
+    slow = POLICY.model_copy(update={"pace": Pace(overall=0.001), "exposure_cap": 500})
+    found = run(sizes=(400,), policy=slow)
+    assert max(found.requests["11.3"].values()) <= 100  # 0.001 a second is 86.4 a day; a tick rounds up
+
+
+def test_strata_do_not_change_how_many_there_are():
+    found = run(strata=(5, 3, 2))
+    assert sum(found.ended.values()) == 500
+
+
+def test_a_forecast_holds_nine_in_ten_runs_and_says_what_it_came_from():
+    found = forecast(rules(), default_profile()[DeviceType.ESME], [Harm(share=0.5, after=SOON)], 10, "s", courses=300)
+    good, bad = found.scenarios
+    assert (found.source, found.devices, found.start) == ("guess", 500, MONDAY)
+    assert (good.harm, bad.harm) == (0.0, 0.5)
+    assert sum(good.verdicts.values()) == good.runs == 10
+    assert bad.exposed.high < good.exposed.low
+    assert good.days.low <= good.days.middle <= good.days.high
+    for before, after in pairwise(good.by_day):
+        assert before.settled.middle <= after.settled.middle
+        assert all(before.so_far[v].middle <= after.so_far[v].middle for v in before.so_far)
+    again = forecast(rules(), default_profile()[DeviceType.ESME], [Harm(share=0.5, after=SOON)], 10, "s", courses=300)
+    assert again == found
+
+
+def test_an_interval_leaves_out_a_tenth():
+    found = interval(range(101))
+    assert (found.low, found.middle, found.high) == (5, 50, 95)
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        ({"ESME": {"source": "x"}}, "ESME.delivered"),
+        ({"IHD": {}}, "IHD"),
+        ({"ESME": WELL.model_dump() | {"absent": 1.5}}, "ESME.absent"),
+        ({"ESME": WELL.model_dump() | {"delivered": {"half": "2h", "most": "1h"}}}, "shorter than half"),
+        ("nothing", "the profile"),
+    ],
+)
+def test_a_wrong_profile_is_refused_in_one_sentence(raw, says):
+    with pytest.raises(BehaviourError, match=says) as refused:
+        read_profile(raw)
+    assert "\n" not in str(refused.value)
+
+
+def test_the_shipped_profile_has_every_type_and_says_that_it_is_a_guess():
+    assert Counter(each.source for each in default_profile().values()) == {"guess": len(DeviceType)}
