@@ -102,14 +102,13 @@ def undelivered(connection: Connection, campaign: str, wave: int, leg: Leg, now:
 
 def make_ready(connection: Connection, outbox_id: int, body: bytes) -> None:
     """Keep the bytes that will be sent. A body that is already kept stays: every POST sends the same bytes."""
-    done = connection.execute(
-        text("UPDATE outbox SET state = 'ready', digest = :digest WHERE id = :id AND state = 'granted'"),
-        {"id": outbox_id, "digest": hashlib.sha256(body).hexdigest()},
-    )
-    if done.rowcount:
-        connection.execute(
-            text("INSERT INTO outbox_body (outbox_id, request) VALUES (:id, :body)"), {"id": outbox_id, "body": body}
-        )
+    connection.execute(_MAKE_READY, {"id": outbox_id, "digest": hashlib.sha256(body).hexdigest(), "body": body})
+
+
+_MAKE_READY = text(
+    "WITH ready AS (UPDATE outbox SET state = 'ready', digest = :digest WHERE id = :id AND state = 'granted' RETURNING id)"
+    " INSERT INTO outbox_body (outbox_id, request) SELECT id, :body FROM ready"
+)
 
 
 def begin_transform(connection: Connection, outbox_id: int, now: datetime) -> bool | str:
@@ -153,17 +152,10 @@ def _stopped(connection: Connection, row: Row[Any]) -> str | None:
     if row.permit_class != "forward":
         return None
     stops.share(connection)
-    leg = Leg(row.leg)
-    if stop := stops.blocking(connection, row.user_id, row.campaign, row.wave, leg):
-        return str(stop)
-    if models := stops.stopped_models(connection, leg):
-        statement = text(
-            "SELECT 1 FROM outbox_device o JOIN device d ON d.eui = o.eui"
-            " WHERE o.outbox_id = :id AND d.manufacturer || '/' || d.model = ANY(:models) LIMIT 1"
-        )
-        if connection.execute(statement, {"id": row.id, "models": sorted(models)}).first():
-            return "the model of a device of it is stopped"
-    return None
+    stop = stops.blocking(connection, row.user_id, row.campaign, row.wave, Leg(row.leg), row.id)
+    if stop and stop.scope.kind == "model":
+        return "the model of a device of it is stopped"
+    return str(stop) if stop else None
 
 
 def _superseded(connection: Connection, outbox_id: int) -> bool:
@@ -292,14 +284,14 @@ def unsent(connection: Connection, scope: stops.Scope) -> list[int]:
 
 
 def _close(connection: Connection, outbox_id: int, state: str, answer: Answer | None, now: datetime) -> None:
-    connection.execute(
-        text("UPDATE outbox SET state = :state, code = :code, answered_at = :now WHERE id = :id"),
-        {"id": outbox_id, "state": state, "code": answer and answer.code, "now": now},
-    )
-    if answer:
-        connection.execute(
-            text("UPDATE outbox_body SET answer = :raw WHERE outbox_id = :id"), {"id": outbox_id, "raw": answer.raw}
-        )
+    values = {"state": state, "code": answer and answer.code, "raw": answer and answer.raw}
+    connection.execute(_CLOSE, {"id": outbox_id, "now": now} | values)
+
+
+_CLOSE = text(
+    "WITH kept AS (UPDATE outbox_body SET answer = :raw WHERE outbox_id = :id AND CAST(:raw AS bytea) IS NOT NULL)"
+    " UPDATE outbox SET state = :state, code = :code, answered_at = :now WHERE id = :id"
+)
 
 
 def _members(connection: Connection, outbox_id: int) -> list[tuple[int, str, int, int]]:

@@ -19,7 +19,7 @@ from hanwave.ledger import beats, campaigns, checks, stops, windows
 from hanwave.ledger.checks import Ask as Ask  # noqa: PLC0414 - what a permit is asked with
 from hanwave.ledger.checks import Case, NotNow, Refusals
 from hanwave.ledger.counters import next_request_id
-from hanwave.ledger.standing import Fact, Folded, lock, record, standings
+from hanwave.ledger.standing import Fact, Folded, lock_standings, record_of
 from hanwave.rollout.events import Event, Kind, Leg
 
 _CLASSES = {Leg.READ: "observe", Leg.INVENTORY: "observe", Leg.WITHDRAW: "withdraw"}
@@ -46,8 +46,7 @@ def ask(connection: Connection, request: Ask, now: datetime) -> Permit:
         if why := _stopped(connection, case):
             return Permit(None, None, (), dict.fromkeys(request.update_ids, NotNow(why)))
         _take_turns(connection, case)
-    lock(connection, request.update_ids)
-    candidates = standings(connection, request.update_ids, now)
+    candidates = lock_standings(connection, request.update_ids, now)
     refused = checks.refusals(connection, case, candidates)
     granted = [f for f in candidates if f.update_id not in refused]
     if forward and refused:
@@ -63,12 +62,11 @@ def look(connection: Connection, update_id: int, now: datetime) -> int:
 
     It takes the device's lease, where nobody has it: the answer is this update's.
     """
-    lock(connection, [update_id])
+    device = lock_standings(connection, [update_id], now)[0]
     checks.take_leases(connection, [update_id], now)
-    campaign, wave = campaigns.where(connection, update_id)
-    request = Ask(campaign, wave, Leg.READ, [update_id], "11.2", parameters={"out_of_turn": True})
-    case = Case(request, campaigns.frame(connection, campaign), now)
-    return _write(connection, case, standings(connection, [update_id], now))[0]
+    request = Ask(device.campaign, device.wave, Leg.READ, [update_id], "11.2", parameters={"out_of_turn": True})
+    case = Case(request, campaigns.frame(connection, device.campaign), now)
+    return _write(connection, case, [device])[0]
 
 
 def _class(request: Ask) -> str:
@@ -103,33 +101,7 @@ def _write(connection: Connection, case: Case, devices: list[Folded]) -> tuple[i
     request, now = case.request, case.now
     target = request.target or EUI64.parse(devices[0].eui)
     request_id = str(next_request_id(connection, case.frame.user_id, target, now))
-    one = devices[0].update_id if request.target is None else None
-    outbox_id = _insert_outbox(connection, case, request_id, one)
     attempts = [d.standing.attempt(request.leg) + 1 for d in devices]
-    connection.execute(
-        text(
-            "INSERT INTO outbox_device (outbox_id, update_id, eui, hop, leg, attempt)"
-            " SELECT :outbox, u.id, u.eui, u.hop, :leg, f.attempt"
-            " FROM unnest(CAST(:ids AS bigint[]), CAST(:attempts AS int[])) AS f(id, attempt)"
-            " JOIN campaign_device u ON u.id = f.id"
-        ),
-        {"outbox": outbox_id, "leg": request.leg, "ids": [d.update_id for d in devices], "attempts": attempts},
-    )
-    facts = [
-        Fact(d.update_id, Event(Kind.GRANTED, now, request.leg, d.hop, attempt, detail=_date(case)))
-        for d, attempt in zip(devices, attempts, strict=True)
-    ]
-    record(connection, facts, now)
-    return outbox_id, request_id
-
-
-def _insert_outbox(connection: Connection, case: Case, request_id: str, update_id: int | None) -> int:
-    request = case.request
-    statement = text(
-        "INSERT INTO outbox (request_id, service_reference, permit_class, leg, user_id, campaign, wave, update_id,"
-        " parameters, state, granted_at, sends) VALUES (:request_id, :reference, :class, :leg, :user_id, :campaign,"
-        " :wave, :update_id, CAST(:parameters AS jsonb), 'granted', :now, 0) RETURNING id"
-    )
     values = {
         "request_id": request_id,
         "reference": request.service_reference,
@@ -138,11 +110,39 @@ def _insert_outbox(connection: Connection, case: Case, request_id: str, update_i
         "user_id": case.frame.user_id,
         "campaign": request.campaign,
         "wave": request.wave,
-        "update_id": update_id,
+        "update_id": devices[0].update_id if request.target is None else None,
         "parameters": json.dumps(_parameters(case)),
-        "now": case.now,
+        "now": now,
+        "ids": [d.update_id for d in devices],
+        "euis": [d.eui for d in devices],
+        "hops": [d.hop for d in devices],
+        "attempts": attempts,
     }
-    return int(connection.execute(statement, values).scalar_one())
+    outbox_id = int(connection.execute(_GRANT, values).scalar_one())
+    facts = [
+        Fact(d.update_id, Event(Kind.GRANTED, now, request.leg, d.hop, attempt, detail=_date(case)))
+        for d, attempt in zip(devices, attempts, strict=True)
+    ]
+    record_of(connection, devices, facts, now)
+    return outbox_id, request_id
+
+
+_GRANT = text(
+    """
+    WITH made AS (
+        INSERT INTO outbox (request_id, service_reference, permit_class, leg, user_id, campaign, wave, update_id,
+            parameters, state, granted_at, sends)
+        VALUES (:request_id, :reference, :class, :leg, :user_id, :campaign, :wave, :update_id,
+            CAST(:parameters AS jsonb), 'granted', :now, 0) RETURNING id, leg
+    ), devices AS (
+        INSERT INTO outbox_device (outbox_id, update_id, eui, hop, leg, attempt)
+        SELECT made.id, f.update_id, f.eui, f.hop, made.leg, f.attempt
+        FROM made, unnest(CAST(:ids AS bigint[]), CAST(:euis AS text[]), CAST(:hops AS int[]), CAST(:attempts AS int[]))
+            AS f(update_id, eui, hop, attempt)
+    )
+    SELECT id FROM made
+    """
+)
 
 
 def _parameters(case: Case) -> dict[str, Any]:

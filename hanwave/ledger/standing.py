@@ -5,12 +5,12 @@ known; recording an event twice changes nothing; the breaker opens in the transa
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, TextClause, text
 
 from hanwave.ledger import campaigns, incidents
 from hanwave.ledger.stops import open_breaker
@@ -31,6 +31,14 @@ class Fact:
     message: str | None = None
 
 
+class Known(NamedTuple):
+    """What an update is folded of: its row, its events, and the incidents that its deadlines leave out."""
+
+    row: Row[Any]
+    events: Sequence[Event]
+    lasted: Sequence[Incident]
+
+
 @dataclass(frozen=True, slots=True)
 class Folded:
     """An update after its fold: where it stands, and what is next."""
@@ -44,47 +52,22 @@ class Folded:
     standing: Standing
     decision: Decision
     was: State
-
-
-_INSERT = text(
-    """
-    INSERT INTO device_event (update_id, eui, kind, leg, hop, attempt, at, recorded_at, evidence, version, detail, reason, message)
-    SELECT f.update_id, d.eui, f.kind, f.leg, f.hop, f.attempt, f.at, :now, f.evidence, f.version, f.detail, f.reason, f.message
-    FROM unnest(CAST(:update_ids AS bigint[]), CAST(:kinds AS text[]), CAST(:legs AS text[]), CAST(:hops AS int[]),
-                CAST(:attempts AS int[]), CAST(:ats AS timestamptz[]), CAST(:evidences AS text[]),
-                CAST(:versions AS text[]), CAST(:details AS text[]), CAST(:reasons AS text[]),
-                CAST(:messages AS text[]))
-         AS f(update_id, kind, leg, hop, attempt, at, evidence, version, detail, reason, message)
-    JOIN campaign_device d ON d.id = f.update_id
-    ON CONFLICT DO NOTHING
-    """
-)
+    known: Known
 
 
 def record(connection: Connection, facts: Sequence[Fact], now: datetime) -> list[Folded]:
     """Append the facts and fold every update that they touch; now is when they are recorded (aware UTC)."""
-    if not facts:
-        return []
-    lock(connection, {fact.update_id for fact in facts})
-    events = [fact.event for fact in facts]
-    connection.execute(
-        _INSERT,
-        {
-            "now": now,
-            "update_ids": [fact.update_id for fact in facts],
-            "kinds": [str(e.kind) for e in events],
-            "legs": [e.leg and str(e.leg) for e in events],
-            "hops": [e.hop for e in events],
-            "attempts": [e.attempt for e in events],
-            "ats": [e.at for e in events],
-            "evidences": [str(e.evidence) for e in events],
-            "versions": [e.version for e in events],
-            "details": [e.detail for e in events],
-            "reasons": [e.reason for e in events],
-            "messages": [fact.message for fact in facts],
-        },
-    )
-    return refold(connection, {fact.update_id for fact in facts}, now)
+    return _keep(connection, _locked(connection, {fact.update_id for fact in facts}, now), facts, now) if facts else []
+
+
+def record_of(connection: Connection, known: Sequence[Folded], facts: Sequence[Fact], now: datetime) -> list[Folded]:
+    """As record, of those updates only, which this transaction has locked and read, and told nothing since."""
+    return _keep(connection, [each.known for each in known], facts, now)
+
+
+def refold(connection: Connection, update_ids: Iterable[int], now: datetime) -> list[Folded]:
+    """Fold those updates and keep the result; free the leases of those that ended."""
+    return _keep(connection, _locked(connection, update_ids, now), (), now)
 
 
 def lock(connection: Connection, update_ids: Iterable[int]) -> None:
@@ -93,20 +76,14 @@ def lock(connection: Connection, update_ids: Iterable[int]) -> None:
     connection.execute(statement, {"ids": sorted(update_ids)})
 
 
+def lock_standings(connection: Connection, update_ids: Iterable[int], now: datetime) -> list[Folded]:
+    """Lock those updates, and read them as their events have them now: what is acted upon."""
+    return [_folded(connection, known, known.events, now) for known in _locked(connection, update_ids, now)]
+
+
 def standings(connection: Connection, update_ids: Iterable[int], now: datetime) -> list[Folded]:
-    """Those updates as their events have them now; lock them first where the answer will be acted upon."""
-    ids = sorted(update_ids)
-    events = _events(connection, ids)
-    rows = connection.execute(
-        text(
-            "SELECT u.id, campaign, wave, eui, u.device_type, hop, state, coalesce(d.region, 'Unknown') AS region,"
-            f" {incidents.KNOWN} AS incidents"
-            " FROM campaign_device u LEFT JOIN device d USING (eui) WHERE u.id = ANY(:ids) ORDER BY u.id"
-        ),
-        {"ids": ids, "now": now},
-    ).all()
-    known = incidents.known(rows[0].incidents if rows else None)
-    return [_folded(connection, row, events[row.id], known.of(row.region), now) for row in rows]
+    """Those updates as their events have them now; without a lock, the answer may be out of date at once."""
+    return [_folded(connection, known, known.events, now) for known in _read(connection, update_ids, now, _ROWS)]
 
 
 def kept(connection: Connection, update_id: int) -> tuple[State, str]:
@@ -115,24 +92,48 @@ def kept(connection: Connection, update_id: int) -> tuple[State, str]:
     return State(row.state), row.reason
 
 
-def _folded(connection: Connection, row: Any, events: list[Event], lasted: Sequence[Incident], now: datetime) -> Folded:
+def _locked(connection: Connection, update_ids: Iterable[int], now: datetime) -> list[Known]:
+    return _read(connection, update_ids, now, _LOCKED_ROWS)
+
+
+def _read(connection: Connection, update_ids: Iterable[int], now: datetime, statement: TextClause) -> list[Known]:
+    ids = sorted(update_ids)
+    rows = connection.execute(statement, {"ids": ids, "now": now}).all()
+    # In a statement that begins after the lock is there: else those were missing that were recorded in the meantime.
+    events = _events(connection, ids)
+    known = incidents.known(rows[0].incidents if rows else None)
+    return [Known(row, events[row.id], known.of(row.region)) for row in rows]
+
+
+_SELECT = (
+    "SELECT u.id, campaign, wave, eui, u.device_type, hop, state, coalesce(d.region, 'Unknown') AS region,"
+    f" {incidents.KNOWN} AS incidents"
+    " FROM campaign_device u LEFT JOIN device d USING (eui) WHERE u.id = ANY(:ids) ORDER BY u.id"
+)
+_ROWS, _LOCKED_ROWS = text(_SELECT), text(f"{_SELECT} FOR UPDATE OF u")
+
+
+def _folded(connection: Connection, known: Known, events: Sequence[Event], now: datetime) -> Folded:
+    row = known.row
     frame = campaigns.frame(connection, row.campaign)
     device_type = DeviceType(row.device_type)
     standing = fold(events, Target(frame.version, frame.image_hash, device_type.one_step, row.hop))
-    decision = decide(standing, device_type, frame.policy, now, lasted)
-    return Folded(row.id, row.campaign, row.wave, row.eui, device_type, row.hop, standing, decision, State(row.state))
+    decision = decide(standing, device_type, frame.policy, now, known.lasted)
+    return Folded(
+        *(row.id, row.campaign, row.wave, row.eui, device_type, row.hop),
+        *(standing, decision, State(row.state), known),
+    )
+
+
+_EVENTS = text(
+    "SELECT update_id, kind, leg, hop, attempt, at, evidence, version, detail, reason FROM device_event"
+    " WHERE update_id = ANY(:ids)"
+)
 
 
 def _events(connection: Connection, ids: list[int]) -> defaultdict[int, list[Event]]:
     found: defaultdict[int, list[Event]] = defaultdict(list)
-    rows = connection.execute(
-        text(
-            "SELECT update_id, kind, leg, hop, attempt, at, evidence, version, detail, reason FROM device_event"
-            " WHERE update_id = ANY(:ids)"
-        ),
-        {"ids": ids},
-    )
-    for row in rows:
+    for row in connection.execute(_EVENTS, {"ids": ids}):
         leg = Leg(row.leg) if row.leg else None
         evidence = Evidence(row.evidence)
         event = Event(Kind(row.kind), row.at, leg, row.hop, row.attempt, evidence, row.version, row.detail, row.reason)
@@ -140,60 +141,109 @@ def _events(connection: Connection, ids: list[int]) -> defaultdict[int, list[Eve
     return found
 
 
-_UPDATE = text(
+_KEEP = text(
     """
-    UPDATE campaign_device d SET state = f.state, step = f.step,
-        -- A step that is due already stays due since then, or is deferred until then.
-        due_at = CASE WHEN d.step = f.step AND f.step <> 'wait' THEN d.due_at ELSE f.due_at END, reason = f.reason,
-        version = f.version, outcome = f.outcome, changed_at = :now,
-        picked_at = CASE WHEN d.step = f.step THEN d.picked_at END
-    FROM unnest(CAST(:ids AS bigint[]), CAST(:states AS text[]), CAST(:steps AS text[]), CAST(:dues AS timestamptz[]),
-                CAST(:reasons AS text[]), CAST(:versions AS text[]), CAST(:outcomes AS text[]))
-         AS f(id, state, step, due_at, reason, version, outcome)
-    WHERE d.id = f.id
+    WITH facts AS (
+        INSERT INTO device_event
+            (update_id, eui, kind, leg, hop, attempt, at, recorded_at, evidence, version, detail, reason, message)
+        SELECT f.update_id, f.eui, f.kind, f.leg, f.hop, f.attempt, f.at, :now, f.evidence, f.version, f.detail, f.reason, f.message
+        FROM unnest(CAST(:fact_ids AS bigint[]), CAST(:euis AS text[]), CAST(:kinds AS text[]), CAST(:legs AS text[]),
+                    CAST(:hops AS int[]), CAST(:attempts AS int[]), CAST(:ats AS timestamptz[]),
+                    CAST(:evidences AS text[]), CAST(:fact_versions AS text[]), CAST(:details AS text[]),
+                    CAST(:fact_reasons AS text[]), CAST(:messages AS text[]))
+             AS f(update_id, eui, kind, leg, hop, attempt, at, evidence, version, detail, reason, message)
+        ON CONFLICT DO NOTHING
+    ), moved AS (
+        UPDATE campaign_device d SET state = f.state, step = f.step,
+            -- A step that is due already stays due since then, or is deferred until then.
+            due_at = CASE WHEN d.step = f.step AND f.step <> 'wait' THEN d.due_at ELSE f.due_at END, reason = f.reason,
+            version = f.version, outcome = f.outcome, changed_at = :now,
+            picked_at = CASE WHEN d.step = f.step THEN d.picked_at END
+        FROM unnest(CAST(:ids AS bigint[]), CAST(:states AS text[]), CAST(:steps AS text[]), CAST(:dues AS timestamptz[]),
+                    CAST(:reasons AS text[]), CAST(:versions AS text[]), CAST(:outcomes AS text[]))
+             AS f(id, state, step, due_at, reason, version, outcome)
+        WHERE d.id = f.id
+    ), counted AS (
+        INSERT INTO tally (campaign, wave, state, delta)
+        SELECT * FROM unnest(CAST(:campaigns AS text[]), CAST(:waves AS int[]), CAST(:counts AS text[]), CAST(:deltas AS int[]))
+    ), homes AS (
+        DELETE FROM home_lease h USING unnest(CAST(:idle_ids AS bigint[]), CAST(:idle_kinds AS text[])) AS f(id, kind)
+        WHERE h.update_id = f.id AND h.kind = f.kind
+    )
+    DELETE FROM lease WHERE update_id = ANY(:ended)
     """
 )
 
 
-def refold(connection: Connection, update_ids: Iterable[int], now: datetime) -> list[Folded]:
-    """Fold those (locked) updates and keep the result; free the leases of those that ended."""
-    folded = standings(connection, update_ids, now)
+def _keep(connection: Connection, known: Sequence[Known], facts: Sequence[Fact], now: datetime) -> list[Folded]:
+    """Fold those locked updates with the facts, and write facts, folds, tallies and freed leases in one statement."""
+    told: defaultdict[int, list[Event]] = defaultdict(list)
+    for fact in facts:
+        told[fact.update_id].append(fact.event)
+    folded = [_folded(connection, each, _once(each.events, told[each.row.id]), now) for each in known]
+    euis = {f.update_id: f.eui for f in folded}
     connection.execute(
-        _UPDATE,
-        {
-            "now": now,
-            "ids": [f.update_id for f in folded],
-            "states": [str(f.standing.state) for f in folded],
-            "steps": [str(f.decision.step) for f in folded],
-            "dues": [_due(f.decision, now) for f in folded],
-            "reasons": [
-                f.standing.reason if f.standing.outcome else f.decision.reason or f.standing.reason for f in folded
-            ],
-            "versions": [f.standing.version for f in folded],
-            "outcomes": [f.standing.outcome for f in folded],
-        },
+        _KEEP, {"now": now} | _appended(facts, euis) | _moved(folded, now) | _counted(folded) | _freed(folded)
     )
-    _tally(connection, folded)
-    _free(connection, folded)
     _break(connection, folded, now)
     return folded
+
+
+def _once(known: Sequence[Event], new: Sequence[Event]) -> list[Event]:
+    """Those events as the table keeps them: of one fact that is told twice, the first."""
+    told = {replace(event, reason=None) for event in known}
+    once = {replace(event, reason=None): event for event in reversed(new)}
+    return [*known, *(event for fact, event in once.items() if fact not in told)]
+
+
+def _appended(facts: Sequence[Fact], euis: Mapping[int, str]) -> dict[str, Any]:
+    events = [fact.event for fact in facts]
+    return {
+        "fact_ids": [fact.update_id for fact in facts],
+        "euis": [euis[fact.update_id] for fact in facts],
+        "kinds": [str(e.kind) for e in events],
+        "legs": [e.leg and str(e.leg) for e in events],
+        "hops": [e.hop for e in events],
+        "attempts": [e.attempt for e in events],
+        "ats": [e.at for e in events],
+        "evidences": [str(e.evidence) for e in events],
+        "fact_versions": [e.version for e in events],
+        "details": [e.detail for e in events],
+        "fact_reasons": [e.reason for e in events],
+        "messages": [fact.message for fact in facts],
+    }
+
+
+def _moved(folded: Sequence[Folded], now: datetime) -> dict[str, Any]:
+    return {
+        "ids": [f.update_id for f in folded],
+        "states": [str(f.standing.state) for f in folded],
+        "steps": [str(f.decision.step) for f in folded],
+        "dues": [_due(f.decision, now) for f in folded],
+        "reasons": [
+            f.standing.reason if f.standing.outcome else f.decision.reason or f.standing.reason for f in folded
+        ],
+        "versions": [f.standing.version for f in folded],
+        "outcomes": [f.standing.outcome for f in folded],
+    }
 
 
 def _due(decision: Decision, now: datetime) -> datetime | None:
     return decision.until if decision.step is Step.WAIT else now
 
 
-def _tally(connection: Connection, folded: list[Folded]) -> None:
+def _counted(folded: Sequence[Folded]) -> dict[str, Any]:
     deltas: Counter[tuple[str, int, str]] = Counter()
     for f in folded:
         deltas[f.campaign, f.wave, tally_name(f.was)] -= 1
         deltas[f.campaign, f.wave, tally_name(f.standing.state, f.standing.outcome)] += 1
-    moved = sorted((key, n) for key, n in deltas.items() if n)
-    if moved:
-        connection.execute(
-            text("INSERT INTO tally (campaign, wave, state, delta) VALUES (:campaign, :wave, :state, :delta)"),
-            [{"campaign": c, "wave": w, "state": s, "delta": n} for (c, w, s), n in moved],
-        )
+    moved = sorted((*key, n) for key, n in deltas.items() if n)
+    return {
+        "campaigns": [campaign for campaign, _, _, _ in moved],
+        "waves": [wave for _, wave, _, _ in moved],
+        "counts": [state for _, _, state, _ in moved],
+        "deltas": [n for _, _, _, n in moved],
+    }
 
 
 def tally_name(state: State, outcome: str | None = None) -> str:
@@ -201,19 +251,14 @@ def tally_name(state: State, outcome: str | None = None) -> str:
     return f"{state}:{outcome}" if state is State.CLOSED else str(state)
 
 
-def _free(connection: Connection, folded: list[Folded]) -> None:
-    """Give back the home where a leg is no longer in flight, and the device where its update has ended."""
-    ended = [f.update_id for f in folded if f.standing.state in ENDED]
-    if ended:
-        connection.execute(text("DELETE FROM lease WHERE update_id = ANY(:ids)"), {"ids": ended})
+def _freed(folded: Sequence[Folded]) -> dict[str, Any]:
+    """The home is given back where a leg is no longer in flight, and the device where its update has ended."""
     idle = [(f.update_id, leg) for leg, states in IN_FLIGHT.items() for f in folded if not _busy(f, states)]
-    connection.execute(_FREE_HOMES, {"ids": [each for each, _ in idle], "kinds": [leg for _, leg in idle]})
-
-
-_FREE_HOMES = text(
-    "DELETE FROM home_lease h USING unnest(CAST(:ids AS bigint[]), CAST(:kinds AS text[])) AS f(id, kind)"
-    " WHERE h.update_id = f.id AND h.kind = f.kind"
-)
+    return {
+        "idle_ids": [update_id for update_id, _ in idle],
+        "idle_kinds": [str(leg) for _, leg in idle],
+        "ended": [f.update_id for f in folded if f.standing.state in ENDED],
+    }
 
 
 def _busy(device: Folded, states: frozenset[State]) -> bool:

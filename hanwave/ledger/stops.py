@@ -137,17 +137,26 @@ def open_stops(connection: Connection, campaign: str | None = None) -> list[Stop
     return [_row(row) for row in rows]
 
 
-def blocking(connection: Connection, user_id: str, campaign: str, wave: int, leg: Leg) -> StopRow | None:
-    """The first open stop that forbids a forward request of that wave and leg; stops of models are asked a device."""
-    row = connection.execute(
-        text(
-            f"{_COLUMNS} AND (leg IS NULL OR leg = :leg) AND (scope = 'all'"
-            " OR (scope = 'user' AND value = :user_id) OR (scope = 'campaign' AND value = :campaign)"
-            " OR (scope = 'wave' AND value = :wave)) ORDER BY id LIMIT 1"
-        ),
-        {"leg": leg, "user_id": user_id, "campaign": campaign, "wave": f"{campaign}/{wave}"},
-    ).first()
+def blocking(
+    connection: Connection, user_id: str, campaign: str, wave: int, leg: Leg, outbox_id: int | None = None
+) -> StopRow | None:
+    """The first open stop that forbids a forward request of that wave and leg.
+
+    Stops of models count where the request is granted, and one of its devices is of the model.
+    """
+    values = {"leg": leg, "user_id": user_id, "campaign": campaign, "wave": f"{campaign}/{wave}", "outbox": outbox_id}
+    row = connection.execute(_BLOCKING, values).first()
     return _row(row) if row else None
+
+
+_BLOCKING = text(
+    f"{_COLUMNS} AND (leg IS NULL OR leg = :leg) AND (scope = 'all'"
+    " OR (scope = 'user' AND value = :user_id) OR (scope = 'campaign' AND value = :campaign)"
+    " OR (scope = 'wave' AND value = :wave)"
+    " OR (scope = 'model' AND EXISTS (SELECT 1 FROM outbox_device o JOIN device d ON d.eui = o.eui"
+    " WHERE o.outbox_id = CAST(:outbox AS bigint) AND d.manufacturer || '/' || d.model = stop.value)))"
+    " ORDER BY id LIMIT 1"
+)
 
 
 def stopped_models(connection: Connection, leg: Leg) -> set[str]:
