@@ -19,7 +19,7 @@ from hanwave.errors import HanwaveError
 from hanwave.firmware.image import Form, OtaImage
 from hanwave.identifiers import EUI64, RequestID
 from hanwave.keys import Credentials
-from hanwave.ledger import campaigns, leavers, notes, outbox, releases, routing, stops
+from hanwave.ledger import campaigns, notes, outbox, releases, routing, stops
 from hanwave.rollout.events import Leg
 
 _log = logging.getLogger(__name__)
@@ -312,10 +312,8 @@ class Sender:
     def _answered(self, request: outbox.Request, reply: Reply) -> Delivery:
         with self.ledger.begin() as connection:
             now = self.clock()
-            folded = outbox.answered(connection, request.id, reply.answer, now)
+            outbox.answered(connection, request.id, reply.answer, now)
             if isinstance(reply.content, duis.Inventory):
                 routing.inventory(connection, request.id, reply.content, reply.raw, now)
-            if reply.answer.code in leavers.GONE:
-                leavers.leave(connection, now, update_ids=[f.update_id for f in folded])
             state = outbox.get(connection, request.id).state
         return Delivery(state, "" if reply.answer.accepted else reply.answer.code)

@@ -6,7 +6,7 @@ Guarantees: a request carries one image, and names only devices that hold the ce
 refuses a device that holds none of those); a PPMID that its other supplier updates is asked what it runs.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, text
@@ -31,10 +31,18 @@ def of_one_certificate(connection: Connection, frame: Frame, update_ids: Sequenc
     return [each for each in update_ids if held[each] == first], first
 
 
-def look_again(connection: Connection, euis: Iterable[str], now: datetime) -> int:
-    """Have the version read (11.2) of those of the devices that are in an update of ours; how many."""
+def look_again(connection: Connection, told: Mapping[str, str], now: datetime) -> int:
+    """Have the version read (11.2) of those of the devices that are in an update of ours; how many.
+
+    told gives, for each device, the digest of the message that says so; where people were told of it, the version was read.
+    """
     rows = connection.execute(
-        text("SELECT update_id FROM lease WHERE eui = ANY(:euis) ORDER BY update_id"), {"euis": sorted(euis)}
+        text(
+            "SELECT l.update_id FROM unnest(CAST(:euis AS text[]), CAST(:digests AS text[])) AS f(eui, digest)"
+            " JOIN lease l ON l.eui = f.eui WHERE NOT EXISTS (SELECT 1 FROM note n WHERE n.key = concat_ws('/', 'elsewhere', f.digest, f.eui))"
+            " ORDER BY l.update_id"
+        ),
+        {"euis": list(told), "digests": list(told.values())},
     )
     ids = list(rows.scalars())
     for update_id in ids:

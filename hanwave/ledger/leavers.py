@@ -98,12 +98,6 @@ def leave(
     return len(left)
 
 
-def refused(connection: Connection, facts: Iterable[Fact], now: datetime) -> None:
-    """Have those leave of which one of these facts, just recorded, is a refusal that tells that they have."""
-    if ids := {f.update_id for f in facts if f.event.kind is Kind.REFUSED and f.event.detail in GONE}:
-        leave(connection, now, update_ids=ids)
-
-
 def _why(connection: Connection, device: Folded, going: dict[int, Going], now: datetime) -> str | None:
     """Why it leaves now; None where it does not."""
     found = going[device.update_id]

@@ -107,10 +107,8 @@ def route(connection: Connection, messages: Sequence[inbox.Received], now: datet
     """
     outcomes = [_understand(received) for received in messages]
     _match(connection, outcomes)
-    facts = [fact for outcome in outcomes for fact in outcome.facts]
-    folded = record(connection, facts, now)
-    leavers.refused(connection, facts, now)
-    if elsewhere := {str(f.eui) for outcome in outcomes for f in outcome.found if f.elsewhere}:
+    folded = record(connection, [fact for outcome in outcomes for fact in outcome.facts], now)
+    if elsewhere := {str(f.eui): o.received.digest for o in outcomes for f in o.found if f.elsewhere}:
         gains.look_again(connection, elsewhere, now)
     regression.tell(connection, folded, _words(outcomes), now)
     _tell_fleet(connection, outcomes)
@@ -390,8 +388,8 @@ def _tell_people(connection: Connection, outcomes: Sequence[_Outcome], now: date
 
 def _notes(outcome: _Outcome) -> Iterable[tuple[str, str, Finding, str]]:
     yield from (("late", eui, f, f"{f.kind} ({f.code}) {why}") for f, eui, why in outcome.late)
-    yield from (("alarm", str(f.eui), f, f.detail or f.code) for f in outcome.found if f.alarm)
-    yield from (("elsewhere", str(f.eui), f, f.detail or f.code) for f in outcome.found if f.elsewhere)
+    told = (f for f in outcome.found if f.alarm or f.elsewhere)
+    yield from (("alarm" if f.alarm else "elsewhere", str(f.eui), f, f.detail or f.code) for f in told)
 
 
 _DECIDES = frozenset({State.ACTIVATED, State.CONFIRMED, State.FAILED, State.UNKNOWN, *ENDED})

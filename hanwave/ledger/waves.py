@@ -77,6 +77,7 @@ def _pass_time(connection: Connection, campaign: str, wave: int, now: datetime) 
         {"campaign": campaign, "wave": wave, "now": now, "most": _MOST},
     )
     ids = list(rows.scalars())
+    leavers.leave(connection, now, update_ids=ids)
     lock(connection, ids)
     due = standings(connection, ids, now)
     record(connection, [fact for f in due for fact in _by_time(f, now)], now)
