@@ -14,7 +14,7 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from hanwave import names
-from hanwave.ledger import judging, waves
+from hanwave.ledger import judging, service_checks, waves
 from hanwave.rollout.gate import Judgement
 from hanwave.rollout.plan import rank
 
@@ -92,9 +92,10 @@ class WaveActivities:
 
     @activity.defn
     def close_wave(self, ref: WaveRef) -> Judgement:
-        """Judge the wave, and keep the verdict."""
+        """Judge the wave, with what its service checks say now, and keep the verdict."""
+        services = service_checks.run(self.ledger, ref.campaign, ref.wave, now())
         with self.ledger.begin() as connection:
-            return judging.close_wave(connection, ref.campaign, ref.wave, now())
+            return judging.close_wave(connection, ref.campaign, ref.wave, now(), services)
 
     @activity.defn
     async def start_devices(self, devices: Devices) -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.live import Live
 
 from hanwave.cli import request_option
+from hanwave.cli.explain import explain
 from hanwave.cli.ledger_option import Actor, Database, actor_or_user
 from hanwave.cli.output import AsJson, emit
 from hanwave.cli.request_option import read_request
@@ -28,6 +29,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The campaign.")]
 # Not required by typer, so that the refusal is one sentence like every other.
 Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; it is kept, and shown.")]
 _T = TypeVar("_T")
+app.command(epilog="Example: hanwave campaign explain spring-e470 --wave 1")(explain)
 
 
 def run(database: str | None, act: "Callable[[Client], Awaitable[_T]]") -> _T:

@@ -32,6 +32,7 @@ COMMANDS: Commands = {
     "fleet": ("hanwave.cli.fleet:app", "Bring the supplier's devices into the ledger."),
     "hold": ("hanwave.cli.hold:app", "Keep updates away from a device, a model, a region, a hub or a home."),
     "incident": ("hanwave.cli.incident:app", "Record the DCC's maintenance and incidents."),
+    "outage": ("hanwave.cli.outage:app", "Network operators' reports of outages of supply."),
     "audit": ("hanwave.cli.audit:app", "Export the audit chain, and verify an export."),
     "inbox": ("hanwave.cli.inbox:app", "Messages that could not be verified or understood."),
     "image": ("hanwave.cli.image:app", "Inspect, build, sign and verify OTA Upgrade Images."),

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 from hanwave.ledger.database import LedgerError
 from hanwave.rollout import tallies
 from hanwave.rollout.gate import Progress
-from hanwave.rollout.policy import DeviceType, Policy
+from hanwave.rollout.policy import DeviceType, Gate, Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,11 @@ def frame(connection: Connection, campaign: str) -> Frame:
     if campaign not in _frames:
         _frames[campaign] = _read_frame(connection, campaign)
     return _frames[campaign]
+
+
+def gate(connection: Connection, campaign: str, wave: int) -> Gate:
+    """The gate of a wave: its own, or the policy's."""
+    return frame(connection, campaign).policy.of_wave(wave).gate
 
 
 def forget_frames() -> None:

@@ -77,7 +77,7 @@ def close_wave(
     ).one()
     if kept.verdict is not None:
         return Judgement(kept.verdict, kept.judged["reason"])
-    gate = campaigns.frame(connection, campaign).policy.gate
+    gate = campaigns.gate(connection, campaign, wave)
     inputs = gather(connection, campaign, wave, gate, now, services)
     judgement = judge(inputs, gate)
     judged = {

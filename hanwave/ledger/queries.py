@@ -8,10 +8,14 @@ as one statement in a read-only transaction of its own, within its time; one tha
       credit:
         sql: SELECT eui, credit > 0 AS ok, 'no credit' AS reason FROM prepayment WHERE eui = ANY(:euis)
         timeout: 1s
+      readings:                                 # a service check's may be in PromQL too
+        promql: increase(readings_total[2d])
+        label: eui
+    prometheus: http://prometheus:9090
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,25 +43,57 @@ class Query(Strict):
     timeout: Annotated[Duration, Field(le=timedelta(seconds=2))] = timedelta(seconds=1)
 
 
+class PromQuery(Strict):
+    """One instant query of Prometheus, for a service check: nobody waits for it under a lock."""
+
+    promql: Annotated[str, Field(min_length=1)]
+    label: Annotated[str, Field(min_length=1)] = "eui"
+    """The label that holds a device's EUI-64, in DCC's form."""
+    timeout: Annotated[Duration, Field(le=timedelta(minutes=1))] = timedelta(seconds=10)
+
+
 class Queries(Strict):
     """The file."""
 
     database: SecretStr | None = None
-    queries: Mapping[str, Query]
+    prometheus: str | None = None
+    queries: Mapping[str, Query | PromQuery]
 
 
-def rows(name: str, euis: Sequence[str]) -> list[dict[str, Any]]:
-    """What the query of that name says of those devices, each row by its columns; QueryError where it says nothing."""
-    installed, engine = _installed()
-    query = installed.queries.get(name)
-    if query is None:
-        raise QueryError(f"there is no query {name[:60]!r}, the installation has {', '.join(installed.queries)[:100]}")
+def named(name: str) -> Query | PromQuery:
+    """The query of that name; QueryError where there is none."""
+    queries = _installed()[0].queries
+    if name not in queries:
+        raise QueryError(f"there is no query {name[:60]!r}, the installation has {', '.join(queries)[:100]}")
+    return queries[name]
+
+
+def prometheus(name: str) -> str:
+    """Where Prometheus is, for the query of that name; QueryError where the file does not say."""
+    url = _installed()[0].prometheus
+    if url is None:
+        raise QueryError(
+            f"the query {name!r} is in PromQL and the file of queries has no prometheus: it should name its URL"
+        )
+    return url
+
+
+def rows(name: str, euis: Sequence[str], times: Mapping[str, datetime] | None = None) -> list[dict[str, Any]]:
+    """What the query of that name says of those devices, each row by its columns; QueryError where it says nothing.
+
+    times are further values that its SQL may take, such as :began.
+    """
+    query, (_, engine) = named(name), _installed()
+    if isinstance(query, PromQuery):
+        raise QueryError(f"the query {name!r} is in PromQL: it should be SQL here")
+    statement = text(query.sql)
+    values = {key: at for key, at in (times or {}).items() if f":{key}" in query.sql}
     try:
         with engine.begin() as connection:
             connection.execute(text("SET TRANSACTION READ ONLY"))
             milliseconds = max(1, query.timeout // timedelta(milliseconds=1))
             connection.execute(text(f"SET LOCAL statement_timeout = {milliseconds}"))
-            return [dict(row._mapping) for row in connection.execute(text(query.sql), {"euis": list(euis)})]  # noqa: SLF001 - the documented way to a row's names
+            return [dict(row._mapping) for row in connection.execute(statement, {"euis": list(euis), **values})]  # noqa: SLF001 - the documented way to a row's names
     except SQLAlchemyError as error:
         reason = " ".join(str(getattr(error, "orig", None) or error).split())
         raise QueryError(f"the query {name!r} failed: {reason[:150]}") from error

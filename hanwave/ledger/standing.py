@@ -283,6 +283,6 @@ def _break(connection: Connection, folded: list[Folded], now: datetime) -> None:
         # Two harms recorded at once would each miss the other's: the second waits for the first.
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:key))"), {"key": f"breaker/{campaign}/{wave}"})
         progress = campaigns.progress(connection, campaign, wave)
-        if breaker(progress, campaigns.frame(connection, campaign).policy.gate):
+        if breaker(progress, campaigns.gate(connection, campaign, wave)):
             reason = f"{progress.failed + progress.refused} devices harmed"
             open_breaker(connection, f"{campaign}/{wave}", reason, now)
