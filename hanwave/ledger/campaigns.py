@@ -156,8 +156,14 @@ def create(
 
 
 def _create_wave(connection: Connection, campaign: str, number: int, euis: tuple[str, ...], now: datetime) -> None:
-    values = {"campaign": campaign, "wave": number, "size": len(euis), "euis": list(euis), "now": now}
+    values = {"campaign": campaign, "wave": number, "size": len(euis)}
     connection.execute(text("INSERT INTO wave (campaign, number, size) VALUES (:campaign, :wave, :size)"), values)
+    add_devices(connection, campaign, number, euis, now)
+
+
+def add_devices(connection: Connection, campaign: str, wave: int, euis: tuple[str, ...], now: datetime) -> None:
+    """Add devices to a wave whose row is there."""
+    values = {"campaign": campaign, "wave": wave, "size": len(euis), "euis": list(euis), "now": now}
     connection.execute(
         text(
             "INSERT INTO campaign_device (campaign, wave, eui, device_type, hop, state, step, due_at, reason, started,"

@@ -3,35 +3,29 @@
 Guarantee: drawing one changes nothing; the database itself refuses to write in that transaction.
 """
 
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
-from hanwave.ledger import planning
+from hanwave.ledger import budgets, planning
+from hanwave.rollout.budget import days_needed
 from hanwave.rollout.plan import Plan
-from hanwave.rollout.policy import DeviceType, Policy
+from hanwave.rollout.policy import Policy
 from hanwave.rollout.request import CampaignRequest, check_name
+from hanwave.rollout.statement import Statement, WaveStatement, demands
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """Some devices of a wave: one model in one region."""
+class Against:
+    """What a plan sends of one variant, against a threshold of the supplier's."""
 
-    model: str
-    region: str
-    devices: int
-
-
-@dataclass(frozen=True, slots=True)
-class DraftWave:
-    """One wave of a drawn plan."""
-
-    number: int
-    devices: int
-    homes: int
-    parts: list[Part]
+    variant: str
+    a_day: int
+    limit: int
+    period: timedelta
+    days_needed: float
+    """The fewest days in which it fits under the threshold, nobody else sending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,56 +37,64 @@ class Draft:
     device_type: str
     version: str
     digest: str
-    devices: int
-    waves: list[DraftWave]
+    statement: Statement
     left_out: dict[str, int]
     """How many devices are left out, by reason."""
     policy: Policy
     approvals: int
-    requests: dict[str, int]
-    """Service Requests if nothing goes wrong, by reference ("11.3")."""
+    thresholds: tuple[Against, ...]
+    paths: tuple[tuple[str, ...], ...]
+    """The releases that devices pass through, the members' own path first."""
+    members: tuple[tuple[str, ...], ...]
+    """EUI-64s by wave."""
+    left_out_devices: dict[str, str]
+    """EUI-64s, each with its reason."""
+
+    @property
+    def devices(self) -> int:
+        """Members in all."""
+        return self.statement.devices
+
+    @property
+    def waves(self) -> tuple[WaveStatement, ...]:
+        """What is stated of each wave."""
+        return self.statement.waves
+
+    @property
+    def requests(self) -> dict[str, int]:
+        """Service Requests if nothing goes wrong, by reference ("11.3")."""
+        return {load.variant: load.requests for load in self.statement.loads}
 
 
-def draft(connection: Connection, name: str, request: CampaignRequest, user_id: str) -> Draft:
+def draft(connection: Connection, name: str, request: CampaignRequest, user_id: str, now: datetime) -> Draft:
     """Draw a campaign's plan, of a connection that has not been used yet; LedgerError or PlanError says why not."""
     connection.execute(text("SET TRANSACTION READ ONLY"))
     check_name(name)
     release = planning.release(connection, request.release)
-    plan = planning.draw(connection, name, request, user_id)
-    device_type = DeviceType(release.device_type.value)
+    plan = planning.draw(connection, name, request, user_id, now)
     return Draft(
         name=name,
         release=release.name,
-        device_type=device_type,
+        device_type=release.device_type.value,
         version=str(release.firmware_version),
         digest=plan.digest,
-        devices=sum(map(len, plan.waves)),
-        waves=[_wave(connection, number, euis) for number, euis in enumerate(plan.waves, 1)],
+        statement=plan.statement,
         left_out=planning.summary(name, plan).left_out,
         policy=request.policy,
         approvals=request.approvals,
-        requests=_requests(plan, device_type, request.policy),
+        thresholds=_against(connection, plan, user_id),
+        paths=plan.paths,
+        members=plan.waves,
+        left_out_devices=plan.left_out,
     )
 
 
-def _wave(connection: Connection, number: int, euis: tuple[str, ...]) -> DraftWave:
-    rows = connection.execute(
-        text(
-            "SELECT manufacturer || '/' || model AS model, region, coalesce(home, hub) AS home FROM device WHERE eui = ANY(:euis)"
-        ),
-        {"euis": list(euis)},
-    ).all()
-    parts = Counter((row.model, row.region) for row in rows)
-    return DraftWave(number, len(euis), len({row.home for row in rows}), [Part(*key, n) for key, n in _most(parts)])
-
-
-def _most(parts: Counter[tuple[str, str]]) -> Iterable[tuple[tuple[str, str], int]]:
-    return sorted(parts.items(), key=lambda item: (-item[1], item[0]))
-
-
-def _requests(plan: Plan, device_type: DeviceType, policy: Policy) -> dict[str, int]:
-    """A batch of images at a time, an activation each where distribution is not one already, and a version read each."""
-    sizes = [len(wave) for wave in plan.waves]
-    batches = sum(-(-size // policy.batch) for size in sizes)
-    reads = {"11.2": sum(sizes)} if policy.soak_check else {}
-    return {"11.4": batches, **reads} if device_type.one_step else {"11.1": batches, "11.3": sum(sizes), **reads}
+def _against(connection: Connection, plan: Plan, user_id: str) -> tuple[Against, ...]:
+    a_day = {load.variant: load.a_day for load in plan.statement.loads}
+    return tuple(
+        Against(
+            each.variant, a_day[each.variant], each.limit, each.period, days_needed(demands(plan.statement), [each])
+        )
+        for each in budgets.thresholds(connection, user_id)
+        if each.variant in a_day
+    )

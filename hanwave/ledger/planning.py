@@ -1,6 +1,5 @@
 """From a campaign request to a frozen plan in the ledger, or to a printed one that changes nothing."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,11 +8,13 @@ from sqlalchemy import Connection, text
 
 from hanwave.firmware.document import release_from_dict
 from hanwave.firmware.release import Release
-from hanwave.ledger import campaigns, urgency
+from hanwave.ledger import budgets, campaigns, cohort
 from hanwave.ledger.database import LedgerError
-from hanwave.rollout.plan import Candidate, Plan, Wanted, make_plan
-from hanwave.rollout.policy import DeviceType
+from hanwave.rollout import budget
+from hanwave.rollout.cohort import PlanError, Wanted
+from hanwave.rollout.plan import Plan, make_plan
 from hanwave.rollout.request import CampaignRequest, check_name
+from hanwave.rollout.statement import check_sight, demands
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +37,38 @@ def release(connection: Connection, name: str) -> Release:
     return release_from_dict(row.document)
 
 
-def draw(connection: Connection, name: str, request: CampaignRequest, user_id: str) -> Plan:
-    """The plan of a request, without keeping it; LedgerError where it would update nobody."""
-    wanted = _wanted(connection, request)
+def draw(connection: Connection, name: str, request: CampaignRequest, user_id: str, at: datetime) -> Plan:
+    """The plan of a request at that time (aware UTC), without keeping it.
+
+    LedgerError where it would update nobody; PlanError where a gate of it could see nothing, or it must exceed a threshold.
+    """
+    undoes = request.rollback_of is not None
+    wanted = cohort.wanted(connection, release(connection, request.release), undoes=undoes)
     _check_ready(connection, wanted)
-    candidates = list(_candidates(connection, request, wanted, user_id))
-    plan = make_plan(wanted, candidates, request.policy, request.seed or name)
+    fallbacks = [cohort.wanted(connection, each, undoes=True) for each in _fallbacks(connection, request)]
+    found = cohort.candidates(connection, request, wanted.device_type, user_id)
+    plan = make_plan(wanted, found, request.policy, request.seed or name, at, fallbacks)
     if not any(plan.waves):
-        raise LedgerError(_nobody(plan, len(candidates)))
+        raise LedgerError(_nobody(plan))
+    # A rollback waits for no gate, and its budget comes first.
+    if not undoes:
+        check_sight(plan.statement, request.policy)
+        _check_budget(connection, plan, user_id)
     return plan
+
+
+def _fallbacks(connection: Connection, request: CampaignRequest) -> list[Release]:
+    """What a rollback would go back to: what the request names, or else what the release does."""
+    if request.rollback_of is not None:
+        return []
+    own = release(connection, request.release).fallback
+    return [release(connection, name) for name in request.fallbacks or ([own] if own else [])]
+
+
+def _check_budget(connection: Connection, plan: Plan, user_id: str) -> None:
+    thresholds = budgets.thresholds(connection, user_id)
+    if why := budget.refuses(demands(plan.statement), thresholds, plan.statement.ends.latest):
+        raise PlanError(why)
 
 
 def freeze(connection: Connection, name: str, request: CampaignRequest, user_id: str, now: datetime) -> Planned:
@@ -56,7 +80,8 @@ def freeze(connection: Connection, name: str, request: CampaignRequest, user_id:
         if not is_same(connection, name, request):
             raise LedgerError(taken(name))
         return found
-    plan = draw(connection, name, request, user_id)
+    plan = draw(connection, name, request, user_id, now)
+    kind, of = request.lineage
     campaign = campaigns.NewCampaign(
         name=name,
         release=request.release,
@@ -65,8 +90,8 @@ def freeze(connection: Connection, name: str, request: CampaignRequest, user_id:
         seed=request.seed or name,
         digest=plan.digest,
         author=request.author,
-        kind="rollback" if request.rollback_of else "forward",
-        of=request.rollback_of,
+        kind=kind,
+        of=of,
         request=as_asked(request),
         urgent=request.urgent,
         shadow=request.shadow,
@@ -119,11 +144,11 @@ def summary(name: str, plan: Plan) -> Planned:
     return Planned(name, plan.digest, [len(wave) for wave in plan.waves], ordered)
 
 
-def _nobody(plan: Plan, seen: int) -> str:
-    if not seen:
+def _nobody(plan: Plan) -> str:
+    if not plan.left_out:
         return "the cohort is empty: no device in the fleet matches its filters and the release's type"
     reason, n = next(iter(summary("", plan).left_out.items()))
-    return f"no device would be updated: of {seen} in the cohort, {n} are left out because: {reason}"
+    return f"no device would be updated: of {len(plan.left_out)} in the cohort, {n} are left out because: {reason}"
 
 
 _READY = frozenset({"signed", "pilot", "general"})
@@ -137,70 +162,3 @@ def _check_ready(connection: Connection, wanted: Wanted) -> None:
         raise LedgerError(
             f"release {wanted.release} is {stage}: it can be planned once it is {', '.join(sorted(ready))}"
         )
-
-
-def _wanted(connection: Connection, request: CampaignRequest) -> Wanted:
-    found = release(connection, request.release)
-    return Wanted(
-        release=found.name,
-        device_type=DeviceType(found.device_type.value),
-        manufacturer=f"{found.models[0].manufacturer:04X}",
-        models=frozenset(f"{model.identifier:04X}" for model in found.models),
-        hardware=(found.hardware.minimum, found.hardware.maximum),
-        version=str(found.firmware_version),
-        predecessors=frozenset(str(version) for version in found.predecessors),
-        may_downgrade=found.may_downgrade,
-        # A PPMID that runs the fallback may yet be given the bad image by its hub: the fallback is sent after it.
-        anew=request.rollback_of is not None and DeviceType(found.device_type.value).one_step,
-    )
-
-
-_COHORT = text(
-    """
-    SELECT d.eui, d.device_type, d.manufacturer, d.model, d.hardware_version, d.firmware_version, d.smi_status,
-        -- GSME firmware is the gas supplier's, a PPMID's either one's, the rest the import supplier's (domain 7, Roles).
-        coalesce(CASE d.device_type
-            WHEN 'GSME' THEN d.gas_supplier = :user_id
-            WHEN 'PPMID' THEN d.gas_supplier = :user_id OR d.import_supplier = :user_id
-            ELSE d.import_supplier = :user_id END, false) AS ours,
-        d.protected_class IS NOT NULL AS protected,
-        h.reason AS held_back, u.campaign AS leased_by
-    FROM device d
-    LEFT JOIN lease l ON l.eui = d.eui
-    LEFT JOIN campaign_device u ON u.id = l.update_id AND u.campaign IS DISTINCT FROM :rollback_of
-        AND NOT (:urgent AND u.state = ANY(:takeable)
-            AND NOT EXISTS (SELECT 1 FROM campaign s WHERE s.name = u.campaign AND s.urgent))
-    LEFT JOIN LATERAL (
-        SELECT reason FROM hold WHERE lifted_at IS NULL AND (expires_at IS NULL OR expires_at > now())
-        AND (scope, value) IN (('device', d.eui), ('model', d.manufacturer || '/' || d.model), ('region', d.region),
-                               ('hub', d.hub), ('home', coalesce(d.home, d.hub))) LIMIT 1
-    ) h ON true
-    WHERE d.device_type = :device_type
-        AND (cardinality(CAST(:models AS text[])) = 0 OR d.model = ANY(:models))
-        AND (cardinality(CAST(:regions AS text[])) = 0 OR d.region = ANY(:regions))
-        AND (cardinality(CAST(:hubs AS text[])) = 0 OR d.hub = ANY(:hubs))
-        AND (cardinality(CAST(:versions AS text[])) = 0 OR d.firmware_version = ANY(:versions))
-        AND (cardinality(CAST(:devices AS text[])) = 0 OR d.eui = ANY(:devices))
-    """
-)
-
-
-def _candidates(connection: Connection, request: CampaignRequest, wanted: Wanted, user_id: str) -> Iterator[Candidate]:
-    cohort = request.cohort
-    rows = connection.execute(
-        _COHORT,
-        {
-            "user_id": user_id,
-            "device_type": wanted.device_type,
-            "rollback_of": request.rollback_of,
-            "urgent": request.urgent,
-            "takeable": urgency.takeable(wanted.device_type),
-            "models": list(cohort.models),
-            "regions": list(cohort.regions),
-            "hubs": list(cohort.hubs),
-            "versions": list(cohort.firmware_versions),
-            "devices": list(cohort.devices),
-        },
-    )
-    for row in rows:
-        yield Candidate(**{**row._mapping, "ours": bool(row.ours)})  # noqa: SLF001 - the documented way to a row's names

@@ -4,13 +4,16 @@ Durations are written as "90s", "30m", "6h" or "10d" (or ISO 8601), and are coun
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, StrictBool, model_validator
 
+from hanwave.duis.inventory import Region
 from hanwave.identifiers import EUI64, IdentifierError
+from hanwave.rollout.pace import Pace
 from hanwave.rollout.terms import Duration, Strict
 from hanwave.rollout.windows import Windows
 
@@ -64,6 +67,17 @@ def _deadlines() -> dict[DeviceType, Deadlines]:
     }
 
 
+def _soon(deadlines: Mapping[DeviceType, Deadlines]) -> dict[DeviceType, Deadlines]:
+    """The same, with the hub's word taken half-way to the deadline, where it was not taken at all."""
+    return {
+        kind: d.model_copy(update={"activate_unverified_after": d.activate_unverified_after or d.distribute / 2})
+        for kind, d in deadlines.items()
+    }
+
+
+_REGIONS = {str(region): region for region in Region}
+
+
 class Attempts(Strict):
     """How often a leg may be tried, and how long to wait before the next try."""
 
@@ -71,8 +85,11 @@ class Attempts(Strict):
     activate: Whole = Field(default=3, ge=1, le=10)
     read: Whole = Field(default=5, ge=1, le=100)
     gsme_images: Whole = Field(default=3, ge=1, le=10)
-    """Images ever sent to one GSME: each costs battery."""
+    """Images ever sent to one GSME, by this campaign and all before: each costs battery."""
+    requests: Whole = Field(default=30, ge=3, le=1000)
+    """Requests of any kind to one device in one campaign: a device that takes so many wants a person's look."""
     back_off: Duration = timedelta(hours=1)
+    """At least so long between two tries; by hash of the device up to half as much again."""
 
 
 class Proof(StrEnum):
@@ -124,27 +141,63 @@ class Wave(Strict):
     share: Annotated[Share, Field(gt=0)] | None = None
     count: Annotated[Whole, Field(gt=0)] | None = None
     devices: tuple[Device, ...] = ()
+    per_stratum: Whole = Field(default=0, ge=0, le=1000)
+    """At least so many of every stratum (model, version that it runs, region), or all that it has left."""
+    gate: Gate | None = None
+    """Its own, where the policy's does not suit it; so with the next two."""
+    exposure_cap: Annotated[Whole, Field(ge=1)] | None = None
+    soak: Duration | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
         if sum((self.share is not None, self.count is not None, bool(self.devices))) != 1:
             raise ValueError("a wave is given by one of share, count or devices")
+        if self.devices and self.per_stratum:
+            raise ValueError("a wave of named devices promises nothing per_stratum: leave it out")
         return self
+
+
+class Strata(StrEnum):
+    """What a stratum is, beside a model and the version that it runs."""
+
+    REGION = "region"
+    HUB = "hub"
+    """And one hub: a stratum is then a device or two, for a cohort behind few hubs."""
+
+
+class LateJoiners(StrEnum):
+    """What becomes of a device that enters the cohort after the plan was frozen."""
+
+    LEAVE = "leave"
+    """It is not in the campaign."""
+    LAST_WAVE = "last_wave"
+    """It joins when the last wave opens."""
 
 
 class Policy(Strict):
     """How a campaign is run."""
 
-    waves: tuple[Wave, ...] = (Wave(share=0.02), Wave(share=0.2), Wave(share=1))
+    waves: tuple[Wave, ...] = (Wave(share=0.02, per_stratum=2), Wave(share=0.2, per_stratum=2), Wave(share=1))
+    strata: Strata = Strata.REGION
+    protected_from: Annotated[Whole, Field(ge=1)] | None = None
+    """The first wave that a protected device may be in; None: the last."""
+    prepayment_is_protected: StrictBool = True
+    """Whether whoever pays beforehand counts as protected, as the class "prepayment" where the fleet says no other."""
+    late_joiners: LateJoiners = LateJoiners.LEAVE
+    dormant_after: Duration | None = timedelta(days=90)
+    """A device unheard for longer, when the plan is drawn, is left out as dormant; None: none is. One that was never heard
+    is not: nothing is known of it yet."""
     deadlines: dict[DeviceType, Deadlines] = Field(default_factory=_deadlines)
+    regions: dict[Region, dict[DeviceType, Deadlines]] = Field(default_factory=dict)
+    """Deadlines that differ in a region, by type."""
     attempts: Attempts = Attempts()
     gate: Gate = Gate()
     exposure_cap: Whole = Field(default=2000, ge=1)
     """Devices of one wave that may be activated or in flight, and not settled, at one time."""
     batch: Whole = Field(default=5000, ge=1, le=50_000)
     """Devices a distribution request (DUIS XSD 5.4 DeviceIDList: at most 50,000)."""
-    pace: float = Field(default=20.0, strict=True, gt=0)
-    """Activations a second, for the campaign."""
+    pace: Pace = Pace()
+    """How fast it activates, over all and by region and hub."""
     activation: ActivationMode = ActivationMode.IMMEDIATE
     lead: Duration = timedelta(hours=12)
     """How far ahead an activation is dated, where it is future-dated."""
@@ -162,22 +215,40 @@ class Policy(Strict):
     soak_check: StrictBool = True
     """Read the version back (11.2) at the end of the soak: a device that went quiet is not settled."""
 
+    def deadlines_in(self, region: str, device_type: DeviceType) -> Deadlines:
+        """How long a device of that type may take in that region."""
+        return (
+            self.regions.get(_REGIONS.get(region, Region.UNKNOWN), {}).get(device_type) or self.deadlines[device_type]
+        )
+
+    @property
+    def first_protected(self) -> int:
+        """The number of the first wave that a protected device may be in."""
+        return self.protected_from or len(self.waves)
+
+    def of_wave(self, number: int) -> Self:
+        """The policy as a wave has it, whose number counts from 1: with what the wave says otherwise of itself."""
+        wave = self.waves[number - 1]
+        own = {"gate": wave.gate, "exposure_cap": wave.exposure_cap, "soak": wave.soak}
+        said = {name: value for name, value in own.items() if value is not None}
+        return self.model_copy(update=said) if said else self
+
     def for_rollback(self) -> Self:
         """The same policy for undoing a campaign: one wave, and the hub's word is enough.
 
         A rollback does not wait for gates. And a device that its image has silenced cannot say that it verified the
         next one, so it is activated on the hub's word half-way to its deadline: it checks the hash itself.
         """
-        deadlines = {
-            kind: d.model_copy(update={"activate_unverified_after": d.activate_unverified_after or d.distribute / 2})
-            for kind, d in self.deadlines.items()
-        }
-        return self.model_copy(update={"waves": (Wave(share=1),), "deadlines": deadlines})
+        regions = {region: _soon(some) for region, some in self.regions.items()}
+        update = {"waves": (Wave(share=1),), "deadlines": _soon(self.deadlines), "regions": regions}
+        return self.model_copy(update=update)
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if not self.waves:
             raise ValueError("a policy has at least one wave")
+        if self.first_protected > len(self.waves):
+            raise ValueError(f"protected_from is {self.protected_from}, there are {len(self.waves)} waves")
         if missing := set(DeviceType) - set(self.deadlines):
             raise ValueError(f"deadlines are missing for {', '.join(sorted(missing))}")
         if self.activation is ActivationMode.FUTURE_DATED and self.cancels * self.lead.total_seconds() < 1:

@@ -1,15 +1,19 @@
 """Plans: everyone in one place, nobody moved, nothing dropped unsaid."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hanwave.rollout.plan import NO_WAVE, Candidate, Plan, PlanError, Wanted, make_plan, rank
+from hanwave.rollout.cohort import NO_WAVE, Candidate, PlanError, Wanted
+from hanwave.rollout.plan import Plan, make_plan
 from hanwave.rollout.policy import DeviceType, Policy, Wave
+from hanwave.rollout.rank import rank
 
 pytestmark = pytest.mark.unit
+AT = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 WANTED = Wanted(
     release="r2",
     device_type=DeviceType.ESME,
@@ -32,7 +36,7 @@ def device(number: int, **more: object) -> Candidate:
 
 
 def plan(devices: list[Candidate], *waves: Wave, wanted: Wanted = WANTED, seed: str = "seed") -> Plan:
-    return make_plan(wanted, devices, Policy(waves=waves or (Wave(share=1),)), seed)
+    return make_plan(wanted, devices, Policy(waves=waves or (Wave(share=1),)), seed, AT)
 
 
 def fleet(size: int, **more: object) -> list[Candidate]:
@@ -98,8 +102,9 @@ def test_only_a_predecessor_has_a_path():
 
 def test_a_rollback_reaches_devices_that_still_run_the_version_but_keeps_to_the_paths():
     """The bad image may be on its way to a PPMID that still runs the version that the rollback restores."""
-    wanted = replace(WANTED, anew=True, predecessors=frozenset({"0000000A"}))
-    drawn = plan([device(1, firmware_version="0000000B"), device(2, firmware_version="00000009")], wanted=wanted)
+    wanted = replace(WANTED, undoes=True, device_type=DeviceType.PPMID, predecessors=frozenset({"0000000A"}))
+    devices = [device(n, device_type="PPMID", firmware_version=f"0000000{v}") for n, v in ((1, "B"), (2, "9"))]
+    drawn = plan(devices, wanted=wanted)
     assert (drawn.waves, drawn.left_out) == (((eui(1),),), {eui(2): "no permitted upgrade path"})
 
 
@@ -113,7 +118,11 @@ _named = st.sets(st.integers(0, 9), min_size=1, max_size=4)
 @st.composite
 def cohorts(draw: st.DrawFn) -> tuple[list[Candidate], tuple[Wave, ...]]:
     devices = [
-        device(n, protected=n >= 10 and draw(st.booleans()), ours=draw(st.booleans()) or n % 2 == 0)
+        device(
+            n,
+            protected_class=draw(st.sampled_from((None, "PSR"))) if n >= 10 else None,
+            ours=draw(st.booleans()) or n % 2 == 0,
+        )
         for n in range(draw(st.integers(10, 60)))
     ]
     waves = draw(st.lists(st.one_of(_shares, _counts), min_size=1, max_size=4))
@@ -132,7 +141,7 @@ def test_a_device_is_in_exactly_one_wave_or_left_out_for_one_reason(cohort, seed
     assert sorted(placed) == sorted(d.eui for d in devices)
     assert len(drawn.waves) == len(waves)
     assert all(drawn.left_out.values())
-    protected = {d.eui for d in devices if d.protected}
+    protected = {d.eui for d in devices if d.protected_class}
     assert not any(protected & set(wave) for wave in drawn.waves[:-1])
     for wave, members in zip(waves, drawn.waves, strict=True):
         assert wave.count is None or len(members) <= wave.count
@@ -162,7 +171,7 @@ def test_adding_devices_moves_none_between_waves_given_as_shares(size, more, wav
 @settings(max_examples=100, deadline=None)
 def test_whatever_the_shares_before_the_last_of_one_takes_all_the_rest(shares):
     """And the protected with them: a sum that is 0.9999999999999999 drops nobody."""
-    devices = [*fleet(50), *(device(100 + n, protected=True) for n in range(10))]
+    devices = [*fleet(50), *(device(100 + n, protected_class="PSR") for n in range(10))]
     drawn = plan(devices, *(Wave(share=share) for share in shares), Wave(share=1))
     assert not drawn.left_out
     assert {eui(100 + n) for n in range(10)} <= set(drawn.waves[-1])
@@ -181,7 +190,7 @@ def test_a_share_is_of_those_not_yet_in_a_wave_also_after_a_count():
 
 
 def test_the_protected_have_a_wave_of_their_own_where_the_policy_gives_one():
-    devices = [*fleet(20), *(device(100 + n, protected=True) for n in range(5))]
+    devices = [*fleet(20), *(device(100 + n, protected_class="PSR") for n in range(5))]
     assert [len(wave) for wave in plan(devices, Wave(share=1), Wave(share=1)).waves] == [20, 5]
     assert [len(wave) for wave in plan(devices, Wave(count=22), Wave(count=3)).waves] == [20, 3]
 
@@ -210,7 +219,7 @@ def test_a_named_device_that_is_not_in_the_cohort_is_refused():
 
 
 def test_a_named_protected_device_is_refused_but_in_the_last_wave():
-    devices = [device(1, protected=True), device(2)]
+    devices = [device(1, protected_class="PSR"), device(2)]
     with pytest.raises(PlanError, match=f"wave 1 names {eui(1)}, protected"):
         plan(devices, Wave(devices=(eui(1),)), Wave(share=1))
     assert plan(devices, Wave(share=1), Wave(devices=(eui(1),))).waves == ((eui(2),), (eui(1),))

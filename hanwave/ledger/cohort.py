@@ -1,0 +1,108 @@
+"""The fleet as a plan sees it: the candidates that a request's filters match, and what its release wants of them."""
+
+from collections.abc import Iterator
+
+from sqlalchemy import Connection, text
+
+from hanwave.firmware.document import release_from_dict
+from hanwave.firmware.paths import upgrades_of
+from hanwave.firmware.release import Release
+from hanwave.ledger import urgency
+from hanwave.rollout.cohort import Candidate, Stepping, Wanted
+from hanwave.rollout.policy import DeviceType
+from hanwave.rollout.request import CampaignRequest
+
+_BLOCK = 5000  # rows that are fetched at a time: a million at once would take a gigabyte
+
+_COHORT = text(
+    """
+    SELECT d.eui, d.device_type, d.manufacturer, d.model, d.hardware_version, d.firmware_version, d.smi_status,
+        -- GSME firmware is the gas supplier's, a PPMID's either one's, the rest the import supplier's (domain 7, Roles).
+        coalesce(CASE d.device_type
+            WHEN 'GSME' THEN d.gas_supplier = :user_id
+            WHEN 'PPMID' THEN d.gas_supplier = :user_id OR d.import_supplier = :user_id
+            ELSE d.import_supplier = :user_id END, false) AS ours,
+        coalesce(d.protected_class, CASE WHEN :prepayment AND d.payment_mode = 'prepayment' THEN 'prepayment' END),
+        d.region, d.hub, d.home,
+        -- An MPAN's first two digits are its distributor's; the rest of it stays here.
+        CASE WHEN length(d.mpxn) = 13 THEN left(d.mpxn, 2) END AS area,
+        d.hub_firmware, d.gbcs_version, d.last_heard, d.leaves_at, h.reason AS held_back, u.campaign AS leased_by
+    FROM device d
+    LEFT JOIN lease l ON l.eui = d.eui
+    LEFT JOIN campaign_device u ON u.id = l.update_id AND u.campaign IS DISTINCT FROM :rollback_of
+        AND NOT (:urgent AND u.state = ANY(:takeable)
+            AND NOT EXISTS (SELECT 1 FROM campaign s WHERE s.name = u.campaign AND s.urgent))
+    LEFT JOIN LATERAL (
+        SELECT reason FROM hold WHERE lifted_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+        AND (scope, value) IN (('device', d.eui), ('model', d.manufacturer || '/' || d.model), ('region', d.region),
+                               ('hub', d.hub), ('home', coalesce(d.home, d.hub))) LIMIT 1
+    ) h ON true
+    WHERE d.device_type = :device_type
+        AND (cardinality(CAST(:models AS text[])) = 0 OR d.model = ANY(:models))
+        AND (cardinality(CAST(:regions AS text[])) = 0 OR d.region = ANY(:regions))
+        AND (cardinality(CAST(:hubs AS text[])) = 0 OR d.hub = ANY(:hubs))
+        AND (cardinality(CAST(:versions AS text[])) = 0 OR d.firmware_version = ANY(:versions))
+        AND (cardinality(CAST(:devices AS text[])) = 0 OR d.eui = ANY(:devices))
+        AND (CAST(:new_to AS text) IS NULL OR NOT EXISTS (
+            SELECT 1 FROM campaign_device k WHERE k.campaign = :new_to AND k.eui = d.eui)
+            AND NOT EXISTS (SELECT 1 FROM left_out k WHERE k.campaign = :new_to AND k.eui = d.eui))
+    """
+).execution_options(yield_per=_BLOCK)
+
+
+def candidates(
+    connection: Connection, request: CampaignRequest, kind: DeviceType, user_id: str, new_to: str | None = None
+) -> Iterator[Candidate]:
+    """The devices of the type that match the request's filters, as they come; new_to: only those its plan did not know."""
+    cohort = request.cohort
+    rows = connection.execute(
+        _COHORT,
+        {
+            "user_id": user_id,
+            "device_type": kind,
+            "prepayment": request.policy.prepayment_is_protected,
+            "rollback_of": request.rollback_of,
+            "urgent": request.urgent,
+            "takeable": urgency.takeable(kind),
+            "models": list(cohort.models),
+            "regions": list(cohort.regions),
+            "hubs": list(cohort.hubs),
+            "versions": list(cohort.firmware_versions),
+            "devices": list(cohort.devices),
+            "new_to": new_to,
+        },
+    )
+    # In the order of Candidate's fields.
+    for row in rows:
+        yield Candidate(*row)
+
+
+def wanted(connection: Connection, release: Release, *, undoes: bool = False) -> Wanted:
+    """What a release is for; undoes: in a rollback."""
+    return Wanted(
+        release=release.name,
+        device_type=DeviceType(release.device_type.value),
+        manufacturer=f"{release.models[0].manufacturer:04X}",
+        models=frozenset(f"{model.identifier:04X}" for model in release.models),
+        hardware=(release.hardware.minimum, release.hardware.maximum),
+        version=str(release.firmware_version),
+        predecessors=frozenset(str(version) for version in release.predecessors),
+        may_downgrade=release.may_downgrade,
+        minimum_hub_firmware=str(release.minimum_hub_firmware) if release.minimum_hub_firmware else None,
+        minimum_gbcs_version=str(release.minimum_gbcs_version) if release.minimum_gbcs_version else None,
+        undoes=undoes,
+        stepping=_stepping(connection, release) if release.predecessors else (),
+    )
+
+
+def _stepping(connection: Connection, release: Release) -> tuple[Stepping, ...]:
+    """The other releases for the type and manufacturer, by which a device may come to a predecessor."""
+    rows = connection.execute(
+        text(
+            "SELECT o.document FROM release o JOIN release r USING (device_type, manufacturer) WHERE r.name = :name"
+            " AND o.name <> r.name AND o.stage <> 'withdrawn' ORDER BY o.name"
+        ),
+        {"name": release.name},
+    )
+    others = [release_from_dict(document) for document in rows.scalars()]
+    return tuple(Stepping(other.name, upgrade) for other in others for upgrade in upgrades_of(other))

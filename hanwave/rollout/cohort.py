@@ -1,0 +1,238 @@
+"""Who may be updated: what a plan knows of a device, what is wanted of it, and the one reason that stands against it.
+
+Guarantee: a reason depends on the device, the release and the time alone, never on the other devices; whatever is not
+known (a hub's firmware, when a device was last heard) is held against none.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import NamedTuple
+
+from hanwave.errors import HanwaveError
+from hanwave.firmware.errors import FirmwareError
+from hanwave.firmware.paths import Upgrade, UpgradeGraph
+from hanwave.firmware.terms import FirmwareVersion, GbcsVersion, HardwareRange, Model
+from hanwave.rollout.policy import DeviceType
+
+
+class PlanError(HanwaveError):
+    """A plan cannot be drawn as it was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What the plan needs to know of a device."""
+
+    eui: str
+    device_type: str
+    manufacturer: str
+    model: str
+    hardware_version: str
+    firmware_version: str
+    smi_status: str
+    ours: bool
+    """Whether our User ID is the one responsible for it."""
+    protected_class: str | None = None
+    """A code, never the reason; None: not protected."""
+    region: str = ""
+    hub: str = ""
+    home: str | None = None
+    """The supplier's key of the premises; without one the hub stands for the home."""
+    area: str | None = None
+    """The network operator's area: the first two digits of its MPAN; None where it is not known."""
+    hub_firmware: str | None = None
+    gbcs_version: str | None = None
+    last_heard: datetime | None = None
+    leaves_at: datetime | None = None
+    """When it changes supplier, where that is known."""
+    held_back: str | None = None
+    """The reason of a hold upon it."""
+    leased_by: str | None = None
+    """The campaign that is updating it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stepping:
+    """Another release's upgrade, by which a device may come to where it can take the wanted one."""
+
+    release: str
+    upgrade: Upgrade
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the release is for."""
+
+    release: str
+    device_type: DeviceType
+    manufacturer: str
+    models: frozenset[str]
+    hardware: tuple[int, int]
+    version: str
+    predecessors: frozenset[str]
+    """Versions that may go to the target in one hop; empty: any."""
+    may_downgrade: bool
+    minimum_hub_firmware: str | None = None
+    minimum_gbcs_version: str | None = None
+    undoes: bool = False
+    """Whether it undoes a campaign: who leaves or is not heard is not spared it, and a PPMID that runs the version is sent
+    it all the same, while the bad image may be on its way to it."""
+    stepping: tuple[Stepping, ...] = ()
+    """What other releases permit. It decides no membership, only which way round is named."""
+
+
+class Kind(NamedTuple):
+    """What a device has in common with all others that the release suits, or does not suit, for the same reason."""
+
+    device_type: str
+    manufacturer: str
+    model: str
+    hardware_version: str
+    firmware_version: str
+    hub_firmware: str | None = None
+    gbcs_version: str | None = None
+
+
+NO_WAVE = "in none of the policy's waves"
+"""Why a device is left out that nothing but the policy's shares and counts stands against."""
+DORMANT = "dormant: not heard for longer than the policy's dormant_after; it ends in customer action"
+"""The lane of those unheard for long: outside the waves and their gates, and no failure of the campaign."""
+LEAVES = "changes supplier before the campaign can have ended"
+# The DCC sends firmware to these alone; a Suspended device is one that firmware must rescue (domain 7, SMI status).
+_REACHABLE = frozenset({"Commissioned", "Suspended"})
+_HEX = re.compile(r"[0-9A-Fa-f]{1,8}", re.ASCII)
+
+
+def kind_of(device: Candidate) -> Kind:
+    """The device's kind."""
+    return Kind(
+        *(device.device_type, device.manufacturer, device.model, device.hardware_version, device.firmware_version),
+        *(device.hub_firmware, device.gbcs_version),
+    )
+
+
+def unsuited(wanted: Wanted, kind: Kind) -> str | None:
+    """The first reason for which the release does not suit a kind of device, or None."""
+    return next((reason for test in _UNSUITED if (reason := test(wanted, kind))), None)
+
+
+def unfit(device: Candidate, at: datetime, dormant_after: timedelta | None) -> str | None:
+    """The first reason that is the device's own for which it is left out at that time (aware UTC), or None."""
+    if not device.ours:
+        return "another supplier is responsible"
+    if device.smi_status not in _REACHABLE:
+        return "not commissioned"
+    if device.leased_by is not None:
+        return "in another update"
+    if dormant_after and device.last_heard and at - device.last_heard > dormant_after:
+        return DORMANT
+    return device.held_back
+
+
+@lru_cache(maxsize=4096)
+def _number(text: str) -> int | None:
+    """A version written in hexadecimal, however many digits and in either case; None where it is not one."""
+    return int(text, 16) if _HEX.fullmatch(text) else None
+
+
+def _type(wanted: Wanted, kind: Kind) -> str | None:
+    return "of another device type" if kind.device_type != wanted.device_type else None
+
+
+def _model(wanted: Wanted, kind: Kind) -> str | None:
+    same = kind.manufacturer == wanted.manufacturer and kind.model in wanted.models
+    return None if same else "of another model"
+
+
+def _hardware(wanted: Wanted, kind: Kind) -> str | None:
+    hardware = _number(kind.hardware_version)
+    if hardware is None:
+        return "hardware version is not hexadecimal"
+    return None if wanted.hardware[0] <= hardware <= wanted.hardware[1] else "hardware version out of range"
+
+
+def _version(wanted: Wanted, kind: Kind) -> str | None:
+    version, target = _number(kind.firmware_version), _number(wanted.version) or 0
+    if version is None:
+        return "firmware version is not hexadecimal"
+    if version == target:
+        return None if wanted.undoes and wanted.device_type.one_step else "already runs the version"
+    return "would be a downgrade, which it refuses" if version > target and not wanted.may_downgrade else None
+
+
+def _way(wanted: Wanted, kind: Kind) -> str | None:
+    if _is_one_hop(wanted, kind):
+        return None
+    path = path_of(wanted, kind)
+    if not path:
+        return "no permitted upgrade path"
+    return f"needs {len(path)} hops by way of {', '.join(path[:-1])}: plan those first"
+
+
+def _hub(wanted: Wanted, kind: Kind) -> str | None:
+    least, held = wanted.minimum_hub_firmware, kind.hub_firmware
+    if least is None or held is None or (_number(held) or 0) >= (_number(least) or 0):
+        return None
+    return f"its Communications Hub's firmware is below {least}"
+
+
+def _gbcs(wanted: Wanted, kind: Kind) -> str | None:
+    least, held = wanted.minimum_gbcs_version, kind.gbcs_version
+    if least is None or held is None or GbcsVersion.parse(held) >= GbcsVersion.parse(least):
+        return None
+    return f"its GBCS version is below {least}"
+
+
+_UNSUITED: tuple[Callable[[Wanted, Kind], str | None], ...] = (_type, _model, _hardware, _version, _way, _hub, _gbcs)
+
+
+def _is_one_hop(wanted: Wanted, kind: Kind) -> bool:
+    if not wanted.predecessors:
+        return True
+    return _number(kind.firmware_version) in _numbers(wanted.predecessors | {wanted.version})
+
+
+@lru_cache(maxsize=16)
+def _numbers(versions: frozenset[str]) -> frozenset[int | None]:
+    return frozenset(_number(version) for version in versions)
+
+
+def path_of(wanted: Wanted, kind: Kind) -> tuple[str, ...]:
+    """The releases that a kind of device installs, in order, the wanted one last; none where there is no permitted path."""
+    if _is_one_hop(wanted, kind):
+        return (wanted.release,)
+    graph, names = _graph(wanted)
+    try:
+        model = Model.parse(f"{kind.manufacturer}/{kind.model}")
+        source = FirmwareVersion(_number(kind.firmware_version) or 0)
+        path = graph.path(model, _number(kind.hardware_version), source, FirmwareVersion.parse(wanted.version))
+    except FirmwareError:
+        return ()
+    return tuple(names[(model, version)] for version in path)
+
+
+@lru_cache(maxsize=8)
+def _graph(wanted: Wanted) -> tuple[UpgradeGraph, dict[tuple[Model, FirmwareVersion], str]]:
+    """Every permitted upgrade, and the release that makes it; of several that install a version, the first by name."""
+    steps = sorted((*wanted.stepping, *_own(wanted)), key=lambda step: step.release, reverse=True)
+    names = {(step.upgrade.model, step.upgrade.target): step.release for step in steps}
+    names |= {(step.upgrade.model, step.upgrade.target): wanted.release for step in _own(wanted)}
+    return UpgradeGraph(step.upgrade for step in steps), names
+
+
+def _own(wanted: Wanted) -> list[Stepping]:
+    target, hardware = FirmwareVersion.parse(wanted.version), HardwareRange(*wanted.hardware)
+    return [
+        Stepping(
+            wanted.release,
+            Upgrade(
+                Model.parse(f"{wanted.manufacturer}/{model}"),
+                *(FirmwareVersion(_number(source) or 0), target, hardware, wanted.may_downgrade),
+            ),
+        )
+        for model in wanted.models
+        for source in wanted.predecessors
+    ]

@@ -1,0 +1,257 @@
+"""What a plan will do, as a person reads it before approving: to how many, how fast, what its gates see, what can be undone.
+
+Guarantee: a pure function of the members, the release, its fallbacks and the policy, in days from the start; so it stands in
+the plan's digest, and drawing the same plan tomorrow states the same.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from hanwave.rollout.bounds import smallest_harm
+from hanwave.rollout.budget import Demand
+from hanwave.rollout.cohort import DORMANT, Kind, PlanError, Wanted, unsuited
+from hanwave.rollout.gate import can_see
+from hanwave.rollout.policy import DeviceType, Policy
+from hanwave.rollout.strata import Traits
+from hanwave.rollout.timetable import Days, Run, by_day, timetable
+
+MONTH = 30
+"""Days: a plan's months are counted from its start, which nobody knows before it is approved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some devices of a wave: one model, from one version, in one region, of one protected class (None: of none)."""
+
+    model: str
+    version: str
+    region: str
+    protected_class: str | None
+    devices: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaveStatement:
+    """One wave, and what its gate is worth."""
+
+    number: int
+    devices: int
+    homes: int
+    parts: tuple[Part, ...]
+    begins: float
+    """Days from the start, at the soonest."""
+    ends: Days
+    smallest_harm: float
+    """The least share harmed that it would show at its gate's confidence, if every device has evidence."""
+    tolerable_harm: float
+    confidence: float
+    most_hurt: int
+    """Devices that could be hurt before a stop: what its exposure cap lets be activated and not settled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Service Requests of one variant if nothing goes wrong; 8.2 at most."""
+
+    variant: str
+    requests: int
+    devices: int
+    """For how many devices, added up over the requests."""
+    a_day: int
+    """The most on one day (of devices, where the DCC may count an 11.1 once for each), at the soonest course."""
+    by_month: tuple[int, ...]
+    """By month of 30 days from the start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """Whether a rollback takes a model back: by which fallback release, or why by none."""
+
+    model: str
+    hardware: str
+    devices: int
+    release: str | None
+    why_not: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Activations that may cut the power of homes for a moment, in one network operator's area; days from the start."""
+
+    area: str
+    wave: int
+    devices: int
+    first_day: int
+    last_day: int
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What a person approves, beside the policy."""
+
+    devices: int
+    homes: int
+    suspended: int
+    """Members that are off the CPL, which the release is to rescue."""
+    dormant: int
+    """Left out, in the lane of those unheard for long."""
+    waves: tuple[WaveStatement, ...]
+    loads: tuple[Load, ...]
+    ends: Days
+    undo: tuple[Undo, ...]
+    undo_days: Days
+    """How long a rollback of all that it takes back would be under way."""
+    notices: tuple[Notice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """Who is in which wave, with what the statement is about."""
+
+    waves: tuple[tuple[str, ...], ...]
+    traits: Mapping[str, Traits]
+    homes: Mapping[str, str]
+
+
+def state(
+    wanted: Wanted, members: Members, left_out: Iterable[str], policy: Policy, fallbacks: Sequence[Wanted]
+) -> Statement:
+    """The statement of a plan; PlanError where it cannot be run at all. left_out: the reasons."""
+    sizes = [len(wave) for wave in members.waves]
+    runs = timetable(sizes, wanted.device_type, policy)
+    counted = [Counter(map(members.traits.__getitem__, wave)) for wave in members.waves]
+    homes = [{members.homes[eui] for eui in wave} for wave in members.waves]
+    whole = sum(counted, Counter[Traits]())
+    undo = _undo(wanted, whole, fallbacks)
+    back = sum(each.devices for each in undo if each.release)
+    return Statement(
+        devices=sum(sizes),
+        homes=len(set().union(*homes)),
+        suspended=sum(n for traits, n in whole.items() if traits.suspended),
+        dormant=sum(reason == DORMANT for reason in left_out),
+        waves=tuple(
+            _wave(number, counts, len(home), run, policy)
+            for number, (counts, home, run) in enumerate(zip(counted, homes, runs, strict=True), 1)
+        ),
+        loads=_loads(wanted.device_type, sizes, runs, policy),
+        ends=runs[-1].ends,
+        undo=undo,
+        undo_days=timetable([back], wanted.device_type, policy.for_rollback())[0].ends,
+        notices=_notices(counted, runs) if wanted.device_type is DeviceType.ESME else (),
+    )
+
+
+def _wave(number: int, counts: Counter[Traits], homes: int, run: Run, policy: Policy) -> WaveStatement:
+    rules, devices = policy.of_wave(number), counts.total()
+    parts: Counter[tuple[str, str, str, str | None]] = Counter()
+    for traits, n in counts.items():
+        parts[(traits.model, traits.version, traits.region, traits.protected_class)] += n
+    return WaveStatement(
+        number=number,
+        devices=devices,
+        homes=homes,
+        parts=tuple(Part(*key, n) for key, n in sorted(parts.items(), key=lambda item: (-item[1], _texts(item[0])))),
+        begins=run.begins,
+        ends=run.ends,
+        smallest_harm=round(smallest_harm(devices, rules.gate.confidence), 6),
+        tolerable_harm=rules.gate.harm,
+        confidence=rules.gate.confidence,
+        most_hurt=min(devices, rules.exposure_cap),
+    )
+
+
+def _texts(key: tuple[str | None, ...]) -> tuple[str, ...]:
+    return tuple(text or "" for text in key)
+
+
+def _loads(kind: DeviceType, sizes: Sequence[int], runs: Sequence[Run], policy: Policy) -> tuple[Load, ...]:
+    """A batch of images at a time, an activation each where that is not one already, and what is read of each."""
+    batches = [-(-size // policy.batch) for size in sizes]
+    send = "11.4" if kind.one_step else "11.1"
+    loads = [_load(send, batches, sizes, [(run.begins, run.activates) for run in runs])]
+    if not kind.one_step:
+        activations = [(run.begins, run.activates) for run in runs]
+        loads += [_load(variant, sizes, sizes, activations) for variant in ("8.2", "11.3")]
+    if policy.soak_check:
+        soaked = [
+            (run.ends.soonest - run.activates if size else run.begins, run.activates)
+            for run, size in zip(runs, sizes, strict=True)
+        ]
+        loads.append(_load("11.2", sizes, sizes, soaked))
+    return tuple(sorted(loads, key=lambda load: load.variant))
+
+
+def _load(variant: str, requests: Sequence[int], devices: Sequence[int], when: Sequence[tuple[float, float]]) -> Load:
+    days: Counter[int] = Counter()
+    months: Counter[int] = Counter()
+    for asked, reached, (begins, over) in zip(requests, devices, when, strict=True):
+        days.update(by_day(reached, begins, over))
+        for day, n in by_day(asked, begins, over).items():
+            months[day // MONTH] += n
+    by_month = tuple(months[n] for n in range(max(months, default=-1) + 1))
+    return Load(variant, sum(requests), sum(devices), max(days.values(), default=0), by_month)
+
+
+def _undo(wanted: Wanted, members: Counter[Traits], fallbacks: Sequence[Wanted]) -> tuple[Undo, ...]:
+    """By model and hardware: the first fallback that a device takes which runs the wanted version."""
+    boards: Counter[tuple[str, str]] = Counter()
+    for traits, n in members.items():
+        boards[(traits.model, traits.hardware)] += n
+    found = []
+    for (model, hardware), n in sorted(boards.items()):
+        manufacturer, identifier = model.split("/")
+        kind = Kind(wanted.device_type, manufacturer, identifier, hardware, wanted.version)
+        why = {fallback.release: unsuited(fallback, kind) for fallback in fallbacks}
+        taken = next((release for release, reason in why.items() if reason is None), None)
+        reasons = "; ".join(f"{release}: {reason}" for release, reason in why.items()) or "no fallback release is named"
+        found.append(Undo(model, hardware, n, taken, None if taken else reasons))
+    return tuple(found)
+
+
+def _notices(counted: Sequence[Counter[Traits]], runs: Sequence[Run]) -> tuple[Notice, ...]:
+    """An ESME's activation may cut the power of its home for a moment (domain 5.6): its network operator is told."""
+    notices = []
+    for number, (counts, run) in enumerate(zip(counted, runs, strict=True), 1):
+        areas: Counter[str] = Counter()
+        for traits, n in counts.items():
+            areas[traits.area] += n
+        last = int(run.begins + run.activates)
+        notices += [Notice(area, number, n, int(run.begins), last) for area, n in sorted(areas.items())]
+    return tuple(notices)
+
+
+def demands(statement: Statement) -> dict[str, Demand]:
+    """What the plan sends, as the budget's rules ask for it."""
+    return {load.variant: Demand(load.requests, load.devices) for load in statement.loads}
+
+
+def check_sight(statement: Statement, policy: Policy) -> None:
+    """Refuse (PlanError) a wave that is too small to show the harm that its gate is meant to catch."""
+    for wave in statement.waves:
+        if why := can_see(wave.devices, policy.of_wave(wave.number).gate):
+            raise PlanError(f"wave {wave.number}: {why}")
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """A month, counted from 1, in which the plan sends more of a variant than the forecast that the DCC was given."""
+
+    variant: str
+    month: int
+    requests: int
+    forecast: int
+
+
+def over_forecast(statement: Statement, forecast: Mapping[str, Sequence[int]]) -> list[Over]:
+    """Where the plan exceeds a demand forecast (requests by variant and month from the start); a month not given has 0."""
+    return [
+        Over(load.variant, month, n, given)
+        for load in statement.loads
+        for month, n in enumerate(load.by_month, 1)
+        if n > (given := _of(forecast.get(load.variant, ()), month))
+    ]
+
+
+def _of(months: Sequence[int], month: int) -> int:
+    return months[month - 1] if month <= len(months) else 0
