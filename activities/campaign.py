@@ -66,7 +66,7 @@ class CampaignActivities:
     def view_campaign(self, campaign: str) -> View | None:
         """How the campaign stands; None where the ledger has none of that name."""
         with self.ledger.connect() as connection:
-            return overview.view(connection, campaign)
+            return overview.view(connection, campaign, now())
 
     @activity.defn
     async def halt_campaign(self, act: Act) -> Stopped:

@@ -15,6 +15,7 @@ from hanwave.cli.explain import explain
 from hanwave.cli.ledger_option import Actor, Database, actor_or_user
 from hanwave.cli.output import AsJson, emit
 from hanwave.cli.request_option import read_request
+from hanwave.cli.when import when
 from hanwave.errors import HanwaveError
 
 # The ledger's and the engine's libraries take a second, which the help of these commands need not wait for.
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from hanwave.ledger.progress import Progress
 
 app = typer.Typer(no_args_is_help=True, help="Plan, start, watch and steer campaigns.")
+app.command(epilog="Example: hanwave campaign when spring-e470")(when)
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The campaign.")]
 # Not required by typer, so that the refusal is one sentence like every other.
 Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; it is kept, and shown.")]

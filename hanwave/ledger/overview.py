@@ -1,6 +1,7 @@
 """How a campaign stands, all of it from the ledger: what its workflow, its page and the command line show and go on from."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from sqlalchemy import Connection, text
 
@@ -47,10 +48,12 @@ class View:
     waves: list[WaveView] = field(default_factory=list)
     funnel: dict[str, int] = field(default_factory=dict)
     stops: list[str] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
+    """Why devices whose turn it would be wait, the most common reasons first: closed windows, budgets, holds."""
 
 
-def view(connection: Connection, name: str) -> View | None:
-    """The campaign of that name; None where there is none."""
+def view(connection: Connection, name: str, now: datetime | None = None) -> View | None:
+    """The campaign of that name, with what holds devices back where the time is given; None where there is none."""
     row = connection.execute(
         text("SELECT release, digest, status, author, request, restored FROM campaign WHERE name = :name"),
         {"name": name},
@@ -71,7 +74,21 @@ def view(connection: Connection, name: str) -> View | None:
         waves=_waves(connection, name),
         funnel=campaigns.funnel(connection, name),
         stops=[str(stop) for stop in stops.open_stops(connection, name)],
+        held=_held(connection, name, now) if now else [],
     )
+
+
+def _held(connection: Connection, name: str, now: datetime) -> list[str]:
+    rows = connection.execute(
+        text(
+            "SELECT d.reason, count(*) AS n FROM wave w JOIN campaign_device d ON (d.campaign, d.wave) = (w.campaign, w.number)"
+            " AND d.step IN ('distribute', 'activate') AND d.due_at > :now"
+            " WHERE w.campaign = :name AND w.opened_at IS NOT NULL AND w.closed_at IS NULL AND d.reason <> ''"
+            " GROUP BY d.reason ORDER BY n DESC, d.reason LIMIT 3"
+        ),
+        {"name": name, "now": now},
+    )
+    return [f"{row.n} devices not now: {row.reason}" for row in rows]
 
 
 def _approvers(connection: Connection, name: str, digest: str) -> list[str]:

@@ -40,7 +40,7 @@ class Progress(View):
 
 def progress(connection: Connection, campaign: str, now: datetime) -> Progress:
     """How far it is; LedgerError where there is no campaign of that name."""
-    view = overview.view(connection, campaign)
+    view = overview.view(connection, campaign, now)
     if view is None:
         raise LedgerError(no_campaign(connection, campaign))
     over = overview.closed(connection, [campaign])
@@ -76,7 +76,7 @@ def waits_for_wave(view: View, wave: WaveView) -> str:
     """What a campaign waits for while a wave runs."""
     if view.stops:
         return f"somebody to deal with what stops wave {wave.number}: resume, or roll back"
-    return f"wave {wave.number} to close"
+    return "; ".join([f"wave {wave.number} to close", *view.held])
 
 
 def waits_at_gate(wave: WaveView) -> str:

@@ -58,8 +58,8 @@ _OPEN = text(
 )
 
 
-def _groups(rows: Iterable[tuple[str, bool, str, list[int]]]) -> list[_Group]:
-    return [_Group(region, prepayment, tuple(json.loads(hours)), tuple(ids)) for region, prepayment, hours, ids in rows]
+def _groups(rows: Iterable[Row[Any]]) -> list[_Group]:
+    return [_Group(row.region, row.prepayment, tuple(json.loads(row.hours)), tuple(row.ids)) for row in rows]
 
 
 def dated(frame: Frame, leg: Leg) -> bool:
@@ -103,7 +103,7 @@ def _says(leg: Leg, found: Closed) -> str:
 def acts_at(connection: Connection, frame: Frame, update_ids: Sequence[int], now: datetime) -> datetime:
     """When an activation of those devices that is dated now is to act: after the lead, the first time inside the windows."""
     known = incidents.read(connection, now)
-    groups = _groups(connection.execute(_BY_ID, {"ids": list(update_ids)}).tuples().all())
+    groups = _groups(connection.execute(_BY_ID, {"ids": list(update_ids)}))
     rules = [rule for group in groups for rule in _rules(frame, Leg.ACTIVATE, group, known)]
     earliest = _earliest(frame, now)
     return next_open(rules, earliest) or earliest
@@ -117,7 +117,7 @@ def why_not(
     if not known.by_region and not _windows(frame, leg):
         return {}
     refused: dict[int, tuple[str, datetime | None]] = {}
-    for group in _groups(connection.execute(_BY_ID, {"ids": list(update_ids)}).tuples().all()):
+    for group in _groups(connection.execute(_BY_ID, {"ids": list(update_ids)})):
         if found := _closed(frame, leg, group, known, now):
             refused |= dict.fromkeys(group.ids, (_says(leg, found), found.until))
     return refused
@@ -145,14 +145,14 @@ def unpaid(connection: Connection, frame: Frame, leg: Leg, update_ids: Sequence[
     name = frame.policy.windows.prepayment_check
     if name is None or not _acts(frame, leg):
         return {}
-    rows = connection.execute(_PREPAYMENT, {"ids": list(update_ids)}).tuples().all()
-    if not rows:
+    asked = {row.eui: row.id for row in connection.execute(_PREPAYMENT, {"ids": list(update_ids)})}
+    if not asked:
         return {}
     try:
-        refused = queries.check(name, [eui for _, eui in rows])
+        refused = queries.check(name, list(asked))
     except QueryError as error:
-        return dict.fromkeys((update_id for update_id, _ in rows), str(error))
-    return {update_id: refused[eui] for update_id, eui in rows if eui in refused}
+        return dict.fromkeys(asked.values(), str(error))
+    return {asked[eui]: reason for eui, reason in refused.items()}
 
 
 _PREPAYMENT = text(
@@ -168,7 +168,7 @@ def hold_back(connection: Connection, campaign: str, wave: int, now: datetime) -
         if not known.by_region and not _windows(frame, leg):
             continue
         due = connection.execute(_DUE, {"campaign": campaign, "wave": wave, "now": now, "leg": leg})
-        for group in _groups(due.tuples().all()):
+        for group in _groups(due):
             if found := _closed(frame, leg, group, known, now):
                 until = found.until or now + LOOK_AGAIN
                 connection.execute(_WAIT, {"ids": list(group.ids), "until": until, "reason": _says(leg, found)})
@@ -201,7 +201,7 @@ class Opening:
 def openings(connection: Connection, campaign: str, now: datetime) -> list[Opening]:
     """When each leg of its first wave that is not closed may next be done, for each kind of device; LedgerError: no campaign."""
     frame, known = campaigns.frame(connection, campaign), incidents.read(connection, now)
-    groups = _groups(connection.execute(_OPEN, {"campaign": campaign}).tuples().all())
+    groups = _groups(connection.execute(_OPEN, {"campaign": campaign}))
     legs = (Leg.DISTRIBUTE,) if frame.device_type.one_step else (Leg.DISTRIBUTE, Leg.ACTIVATE)
     return [_opening(leg, group, _closed(frame, leg, group, known, now)) for leg in legs for group in groups]
 
