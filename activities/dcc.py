@@ -7,8 +7,10 @@ can have left.
 
 import asyncio
 import ssl
+import sys
 import threading
 from collections.abc import Coroutine
+from importlib.util import find_spec
 from typing import Any, Protocol, Self, TypeVar
 
 import httpx
@@ -23,6 +25,9 @@ POST_SECONDS = POST_BOUND.total_seconds() * 0.75
 CONNECT_SECONDS = 3.0
 """Each of what comes before the first byte: a free connection, TCP, TLS. All of it fits into stops.BEGIN_BOUND."""
 _T = TypeVar("_T")
+if find_spec("sniffio") is None:
+    # httpcore asks for it several times a POST, and each time Python looks along its whole path: a fifth of the POST.
+    sys.modules["sniffio"] = None  # type: ignore[assignment]
 _IDLE_SECONDS = 4.0  # less than servers keep an idle connection: a POST on one that just closed is an unknown outcome
 
 

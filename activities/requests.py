@@ -68,7 +68,6 @@ class Delivery:
 def body_of(connection: Connection, request: outbox.Request, at: datetime | None) -> duis.RequestBody:
     """The body of a request as it was granted; LedgerError or ImageError where there is nothing fit to send."""
     frame = campaigns.frame(connection, request.campaign)
-    euis = tuple(EUI64.parse(eui) for eui in outbox.devices(connection, request.id))
     match request.service_reference:
         case "11.1" | "11.4":
             certificate = request.parameters.get("certificate")
@@ -76,14 +75,18 @@ def body_of(connection: Connection, request: outbox.Request, at: datetime | None
             form = Form.PPMID if frame.device_type.one_step else Form.SIGNED
             OtaImage.read(image, form).check_hash(bytes.fromhex(frame.image_hash))
             kind = duis.UpdatePPMIDFirmware if request.service_reference == "11.4" else duis.UpdateFirmware
-            return kind(image, frame.version, euis)
+            return kind(image, frame.version, _devices(connection, request))
         case "11.2":
             return duis.ReadFirmwareVersion()
         case "11.3":
             return duis.ActivateFirmware(bytes.fromhex(frame.image_hash), at)
         case "8.2":
-            return duis.ReadInventory(device_id=euis[0])
+            return duis.ReadInventory(device_id=_devices(connection, request)[0])
     raise ReplyError(f"request {request.id} is of service {request.service_reference}, which hanwave does not send")
+
+
+def _devices(connection: Connection, request: outbox.Request) -> tuple[EUI64, ...]:
+    return tuple(EUI64.parse(eui) for eui in outbox.devices(connection, request.id))
 
 
 def execution_time(request: outbox.Request) -> datetime | None:

@@ -13,170 +13,34 @@ them: a start, a continue-as-new, each signal, timer, Update, upsert and each ac
 
 import argparse
 import asyncio
-import csv
 import json
 import os
-import statistics
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, text
-from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client as Temporal
 
 from benchmarks import bare
-from benchmarks.usage import megabytes, processor_seconds
+from benchmarks.happy import RELEASES, device_row, load, policy, write_fleet
+from benchmarks.measured import Measured, count_histories, count_history, measure, processes, say
+from benchmarks.usage import megabytes
 from hanwave import names, settings
 from hanwave.client import Client
-from hanwave.credentials import Certificate, load_private_key
-from hanwave.firmware.columns import default_map_text, read_column_map
-from hanwave.firmware.cpl import read_cpl
-from hanwave.firmware.document import read_release
-from hanwave.identifiers import EUI64
-from hanwave.ledger import database, fleet, releases
-from hanwave.ledger.cpl import import_cpl
-from infra.emulator.intake import COLUMNS
-from infra.emulator.pki import SUPPLIER
+from hanwave.ledger import database
 from infra.stack.declared import PROCESSES, SETTINGS
 from infra.stack.processes import Process, Restart
 from infra.stack.stack import Stack
 
-CORES = os.cpu_count() or 1
 _PATIENCE = 900.0
-_RESTING = 0.1  # core-seconds a second: Temporal alone polls at some 0.05
-_SAMPLED = 100  # histories read a shape: each is one RPC, and they are all alike
 GOALS = {"ESME": (16, 4), "PPMID": (6, 2)}
-_RELEASES = {"ESME": "acme-esme-0104", "PPMID": "delta-ppmid-0401"}
-_MODELS = {"ESME": ("0A01", "1001", "0100", "01020003"), "PPMID": ("0D04", "4201", "0400", "04000001")}
 _BARE = {"ESME": "BareEsme", "PPMID": "BarePpmid"}
-
-
-def say(sentence: str) -> None:
-    print(sentence, flush=True)
-
-
-@dataclass
-class Measured:
-    """One run of one shape."""
-
-    devices: int
-    seconds: float
-    cpu: dict[str, float]
-    """Core-milliseconds a device, by process."""
-    events: float = 0.0
-    actions: float = 0.0
-    more: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def rate(self) -> float:
-        """Devices a second."""
-        return self.devices / self.seconds
-
-    @property
-    def own_rate(self) -> float:
-        """The same with the emulator's share taken out."""
-        return self.devices / (self.seconds - self.cpu.get("emulator", 0.0) * self.devices / 1000 / CORES)
-
-    @property
-    def own_cpu(self) -> float:
-        """Core-milliseconds a device of everything but the emulator."""
-        return sum(self.cpu.values()) - self.cpu.get("emulator", 0.0)
-
-    def show(self, name: str) -> None:
-        """Print it."""
-        shares = ", ".join(f"{each} {ms:.1f}" for each, ms in sorted(self.cpu.items(), key=lambda x: -x[1]))
-        say(
-            f"{name}: {self.devices} devices in {self.seconds:.1f} s: {self.rate:.1f}/s ({self.own_rate:.1f}/s without"
-            f" the emulator); {self.events:.1f} events, {self.actions:.1f} actions a device\n"
-            f"    core-ms a device: {self.own_cpu:.1f} without the emulator; {shares}"
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """For the last line."""
-        numbers = {
-            "devices": self.devices,
-            "seconds": self.seconds,
-            "devices_per_s": self.rate,
-            "devices_per_s_without_emulator": self.own_rate,
-            "events": self.events,
-            "actions": self.actions,
-            "core_ms_without_emulator": self.own_cpu,
-            "core_ms": {name: round(ms, 2) for name, ms in self.cpu.items()},
-            **self.more,
-        }
-        return {name: round(value, 2) if isinstance(value, float) else value for name, value in numbers.items()}
-
-
-def processes(stack: Stack) -> dict[str, int]:
-    """The ids of a stack's processes, and ours."""
-    rows = stack.state().processes.items()
-    return {"driver": os.getpid()} | {name: row.identity.pid for name, row in rows if row.identity and row.is_up}
-
-
-async def _at_rest(pids: dict[str, int]) -> None:
-    """Wait until everything has started: a process runs long before it has read its modules."""
-    used = processor_seconds(pids)
-    for _ in range(20):
-        await asyncio.sleep(1)
-        last, used = used, processor_seconds(pids)
-        if all(used[name] - last[name] < _RESTING for name in pids):
-            return
-
-
-async def measure(stack: Stack, devices: int, work: Callable[[], Awaitable[None]]) -> Measured:
-    """Time and processor time of a piece of work."""
-    pids = processes(stack)
-    await _at_rest(pids)
-    before, began = processor_seconds(pids), time.monotonic()
-    await work()
-    seconds, after = time.monotonic() - began, processor_seconds(pids)
-    return Measured(devices, seconds, {name: (after[name] - before[name]) * 1000 / devices for name in pids})
-
-
-# Histories.
-
-_ACTIONS = {
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED: 1,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED: 1,
-    EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED: 1,
-    EventType.EVENT_TYPE_TIMER_STARTED: 1,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED: 1,
-    EventType.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES: 1,
-    EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED: 1,
-    EventType.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED: 1,
-}
-"""What Temporal bills, by the event that shows it. An activity that is tried again shows its last attempt's number."""
-
-
-async def count_history(client: Temporal, workflow_id: str) -> tuple[int, int, Counter[str]]:
-    """Events, billable actions and the kinds of events of a workflow's latest run."""
-    history = await client.get_workflow_handle(workflow_id).fetch_history()
-    kinds = Counter(EventType.Name(event.event_type).removeprefix("EVENT_TYPE_") for event in history.events)
-    actions = sum(
-        _ACTIONS.get(event.event_type, 0) * max(1, event.activity_task_started_event_attributes.attempt)
-        for event in history.events
-    )
-    return len(history.events), actions, kinds
-
-
-async def count_histories(client: Temporal, measured: Measured, ids: list[str]) -> None:
-    """Fill in events and actions: the means over a sample, spread over all."""
-    chosen = ids[:: max(1, len(ids) // _SAMPLED)]
-    found = [await count_history(client, workflow_id) for workflow_id in chosen]
-    measured.events = statistics.mean(events for events, _, _ in found)
-    measured.actions = statistics.mean(actions for _, actions, _ in found)
-    measured.more["most_events"] = max(events for events, _, _ in found)
-
-
-# The bare pattern.
 
 
 async def run_bare(stack: Stack, sizes: dict[str, int]) -> dict[str, Measured]:
@@ -199,79 +63,13 @@ BARE_WORKER = Process(
 )
 
 
-# hanwave's path.
-
-
-def write_fleet(folder: Path, sizes: dict[str, int]) -> None:
-    """A fleet that has nothing to complain of, where the stack looks for it: each device in a home of its own."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = [_device(kind, number) for kind, size in sizes.items() for number in range(size)]
-    for name in ("fleet.csv", "emulator-fleet.csv"):
-        with (folder / name).open("w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-
-
-def _device(kind: str, number: int) -> dict[str, str]:
-    manufacturer, model, hardware, version = _MODELS[kind]
-    code = {"ESME": 2, "PPMID": 4}[kind]
-    return {
-        "eui": str(EUI64.parse(f"024857{code:02X}{number:08X}")),
-        "device_type": kind,
-        "manufacturer": manufacturer,
-        "model": model,
-        "hardware_version": hardware,
-        "firmware_version": version,
-        "smi_status": "Commissioned",
-        "hub": str(EUI64.parse(f"0248570{code + 4:01X}{number:08X}")),
-        "region": "South",
-        "home": f"{kind}-{number}",
-        "mpxn": f"99{code}{number:010d}",
-        "payment_mode": "credit",
-        "protected_class": "",
-        "import_supplier": str(SUPPLIER),
-        "gas_supplier": "",
-        "supplier_certificate": "",
-    }
-
-
-def load(ledger: Engine, samples: Path) -> None:
-    """Import the fleet, the CPL and the releases, and sign."""
-    now = datetime.now(UTC)
-    pki = samples / "pki"
-    key = load_private_key((pki / "supplier-gbcs.key").read_bytes(), "the supplier's GBCS key")
-    certificate = Certificate.load((pki / "supplier-gbcs.pem").read_bytes(), "the supplier's GBCS certificate")
-    with ledger.begin() as connection, (samples / "fleet.csv").open("rb") as file:
-        fleet.import_fleet(connection, file, samples / "refused.csv", "bench", now)
-    entries = read_cpl((samples / "cpl.csv").read_bytes().splitlines(), read_column_map(default_map_text())).entries
-    with ledger.begin() as connection:
-        import_cpl(connection, entries, "bench", now)
-        for name in _RELEASES.values():
-            releases.import_release(
-                connection, read_release((samples / "releases" / f"{name}.json").read_bytes()), (), "bench", now
-            )
-        releases.sign_release(connection, _RELEASES["ESME"], key, certificate, "bench", now)
-
-
-def policy(*, to_the_end: bool) -> dict[str, Any]:
-    """One wave, as fast as it goes. Without an end the soak is longer than anything that is measured."""
-    return {
-        "waves": [{"share": 1}],
-        "sweep": "2s",
-        "pace": {"overall": 1000},
-        "exposure_cap": 50_000,
-        "soak": "5s" if to_the_end else "1d",
-    }
-
-
 async def run_hanwave(stack: Stack, ledger: Engine, sizes: dict[str, int], *, to_the_end: bool) -> dict[str, Measured]:
     """A campaign a shape, one after the other."""
     temporal = await Temporal.connect(stack.temporal)
     done = {}
     async with Client.connect() as client:
         for kind, size in sizes.items():
-            request = {"release": _RELEASES[kind], "author": "bench", "policy": policy(to_the_end=to_the_end)}
+            request = {"release": RELEASES[kind], "author": "bench", "policy": policy(to_the_end=to_the_end)}
 
             async def work(
                 name: str = f"bench-{kind.lower()}", request: dict[str, Any] = request, size: int = size
@@ -283,7 +81,7 @@ async def run_hanwave(stack: Stack, ledger: Engine, sizes: dict[str, int], *, to
             done[kind] = found = await measure(stack, size, work)
             name = f"bench-{kind.lower()}"
             await count_histories(
-                temporal, found, [names.device_id(name, _device(kind, n)["eui"]) for n in range(size)]
+                temporal, found, [names.device_id(name, device_row(kind, n)["eui"]) for n in range(size)]
             )
             wave = await count_history(temporal, names.wave_id(name, 1))
             found.more |= {"wave_events": wave[0], "wave_actions_per_device": wave[1] / size}

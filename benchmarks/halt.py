@@ -33,7 +33,7 @@ from activities.dcc import StraightRoute
 from activities.gateway import GatewayActivities
 from activities.requests import Sender
 from activities.wave import DeviceStart, WaveRef
-from benchmarks.engine import load, write_fleet
+from benchmarks.happy import load, write_fleet
 from hanwave import settings
 from hanwave.keys import load_credentials
 from hanwave.ledger import control, database, planning

@@ -15,10 +15,10 @@ from hanwave import duis
 from hanwave.duis import MAX_MESSAGE_BYTES
 from hanwave.identifiers import EUI64
 from hanwave.rollout.device import State
-from tests.ledger.test_routing import activating, distributed
 from tests.support import messages as m
 from tests.support.ledger import World
 from tests.support.receiving import HOST, Tls, receiving, until
+from tests.support.routing import activating, distributed
 
 pytestmark = [pytest.mark.attack, pytest.mark.stack]
 

@@ -11,7 +11,6 @@ from hanwave.identifiers import RequestID
 from hanwave.ledger import control, outbox, stops
 from hanwave.rollout.device import State
 from hanwave.rollout.events import Kind, Leg
-from tests.ledger.test_routing import deliver as hear
 from tests.support import messages as m
 from tests.support.halting import (
     OK,
@@ -30,6 +29,7 @@ from tests.support.halting import (
     send,
 )
 from tests.support.ledger import VERSION, World
+from tests.support.routing import deliver as hear
 
 pytestmark = pytest.mark.fault
 

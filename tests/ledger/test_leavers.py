@@ -18,10 +18,10 @@ from hanwave.rollout.device import State
 from hanwave.rollout.events import Kind, Leg
 from hanwave.rollout.policy import Policy, Wave
 from tests.ledger.test_permit_and_outbox import activate, distribute, hold_image, say, send
-from tests.ledger.test_routing import deliver
 from tests.support import messages
 from tests.support.fleet import fleet, row
 from tests.support.ledger import ACB, HASH, US, VERSION, World, eui
+from tests.support.routing import deliver
 
 pytestmark = pytest.mark.ledger
 ANOTHER = "90-B3-D5-1F-30-02-00-00"

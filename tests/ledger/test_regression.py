@@ -6,9 +6,9 @@ from sqlalchemy import text
 from hanwave.ledger.standing import Fact, record
 from hanwave.rollout.device import State
 from hanwave.rollout.events import Event, Kind
-from tests.ledger.test_routing import activating, close, deliver, notes, state_of
 from tests.support import messages as m
 from tests.support.ledger import START, World, eui
+from tests.support.routing import activating, close, deliver, notes, state_of
 
 pytestmark = [pytest.mark.ledger, pytest.mark.fault]
 OLD = "00000001"

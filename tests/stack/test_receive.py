@@ -21,10 +21,10 @@ from hanwave.identifiers import EUI64
 from hanwave.ledger import inbox, receipt, routing
 from hanwave.rollout.device import State
 from hanwave.rollout.events import Leg
-from tests.ledger.test_routing import activating, ask, distributed, post
 from tests.support import messages as m
 from tests.support.ledger import World, eui
 from tests.support.receiving import HOST, Tls, free_port, receiving, until
+from tests.support.routing import activating, ask, distributed, post
 
 pytestmark = [pytest.mark.stack, pytest.mark.fault]
 

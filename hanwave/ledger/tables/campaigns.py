@@ -134,6 +134,7 @@ class DeviceEvent(SQLModel, table=True):
             name="device_event_fact",
             postgresql_nulls_not_distinct=True,
         ),
+        Index("device_event_quarantined", "update_id", postgresql_where=sql("kind = 'quarantined'")),
         Index("device_event_reached", "recorded_at", postgresql_where=sql(REACHED)),
     )
 

@@ -10,7 +10,7 @@ branch_labels = None
 depends_on = None
 
 
-def upgrade() -> None:
+def upgrade() -> None:  # noqa: PLR0915 - as many as there are tables and indexes
     op.create_table(
         "audit",
         sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -108,6 +108,13 @@ def upgrade() -> None:
             name="device_event_fact",
             postgresql_nulls_not_distinct=True,
         ),
+    )
+    op.create_index(
+        "device_event_quarantined",
+        "device_event",
+        ["update_id"],
+        unique=False,
+        postgresql_where=sa.text("kind = 'quarantined'"),
     )
     op.create_index(
         "device_event_reached",
