@@ -64,6 +64,28 @@ def _read_frame(connection: Connection, campaign: str) -> Frame:
     return Frame(**{**row._mapping, **read})  # noqa: SLF001 - the documented way to a row's names
 
 
+SHADOW = "it would be sent now: the campaign is a shadow, which permits nothing"
+"""Why a shadow campaign's device is refused; how many devices wait with it is what would have been sent."""
+
+
+def shown(connection: Connection, campaign: str) -> dict[str, int]:
+    """The funnel as people are shown it: of a shadow campaign, what would have been sent stands by itself."""
+    found = funnel(connection, campaign)
+    if not frame(connection, campaign).shadow:
+        return found
+    rows = connection.execute(
+        text(
+            "SELECT state, count(*) AS n FROM campaign_device WHERE campaign = :campaign AND reason = :shadow"
+            " AND state NOT IN ('settled', 'closed') GROUP BY state"
+        ),
+        {"campaign": campaign, "shadow": SHADOW},
+    )
+    for row in rows.all():
+        found[row.state] -= row.n
+        found[f"{row.state}:would be sent"] = row.n
+    return {state: n for state, n in found.items() if n}
+
+
 def funnel(connection: Connection, campaign: str, wave: int | None = None) -> dict[str, int]:
     """Devices by state (closed ones by outcome), of a wave or of the whole campaign; states with none are left out."""
     rows = connection.execute(

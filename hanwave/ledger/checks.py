@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 
 from hanwave.identifiers import EUI64
 from hanwave.ledger import eligible, windows, withdrawal
-from hanwave.ledger.campaigns import Frame
+from hanwave.ledger.campaigns import SHADOW, Frame
 from hanwave.ledger.standing import Folded
 from hanwave.rollout.decide import Step
 from hanwave.rollout.device import EXPOSED, State
@@ -23,8 +23,6 @@ CREDIT_AGAIN = timedelta(hours=1)
 """A home without credit is asked about again after this long."""
 HOME_LEASE = timedelta(days=7)
 """A home's turn ends with its update; this bounds it where an update is forgotten."""
-SHADOW = "it would be sent now: the campaign is a shadow, which permits nothing"
-"""Why a shadow campaign's device is refused; how many devices wait with it is what would have been sent."""
 _STEPS = {Leg.DISTRIBUTE: Step.DISTRIBUTE, Leg.ACTIVATE: Step.ACTIVATE, Leg.READ: Step.READ}
 
 

@@ -115,7 +115,8 @@ _BEYOND = text(
            OR (u.state = 'closed' AND u.outcome IN ('unknown', 'left'))
            OR (u.device_type = 'PPMID' AND (u.state IN ('requested', 'delivered', 'delivery_failed')
                OR (u.state = 'closed' AND u.outcome IN ('not_delivered', 'superseded')))))
-    AND (q.held OR EXISTS (SELECT 1 FROM outbox_device o JOIN outbox b ON b.id = o.outbox_id
+    AND (q.held OR EXISTS (SELECT 1 FROM device_event e WHERE e.update_id = u.id AND e.evidence = 'imported'
+        AND (e.leg = 'activate' OR u.device_type = 'PPMID')) OR EXISTS (SELECT 1 FROM outbox_device o JOIN outbox b ON b.id = o.outbox_id
         WHERE o.update_id = u.id AND b.sends > 0 AND (o.leg = 'activate' OR (o.leg = 'distribute' AND u.device_type = 'PPMID'))))
     -- A later update that ended well has taken the place of this one's image.
     AND NOT (u.state = 'closed' AND EXISTS (SELECT 1 FROM campaign_device n

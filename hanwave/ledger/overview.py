@@ -72,7 +72,7 @@ def view(connection: Connection, name: str, now: datetime | None = None) -> View
         fallbacks=row.request.get("fallbacks", []),
         restoring=row.restored["campaigns"] if row.restored else None,
         waves=_waves(connection, name),
-        funnel=campaigns.funnel(connection, name),
+        funnel=campaigns.shown(connection, name),
         stops=[str(stop) for stop in stops.open_stops(connection, name)],
         held=_held(connection, name, now) if now else [],
     )

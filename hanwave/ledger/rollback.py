@@ -76,8 +76,10 @@ def to_restore(connection: Connection, campaign: str) -> list[str]:
     """The devices that run the campaign's image, or may come to: what a rollback must reach."""
     rows = connection.execute(
         text(
-            "SELECT DISTINCT u.eui FROM campaign_device u JOIN outbox_device o ON o.update_id = u.id"
-            " JOIN outbox b ON b.id = o.outbox_id AND b.sends > 0 WHERE u.campaign = :name"
+            # What was adopted was sent by other means: its records stand for the requests.
+            "SELECT DISTINCT u.eui FROM campaign_device u JOIN (SELECT o.update_id, o.leg FROM outbox_device o"
+            " JOIN outbox b ON b.id = o.outbox_id AND b.sends > 0 UNION ALL SELECT e.update_id, e.leg"
+            " FROM device_event e WHERE e.evidence = 'imported') o ON o.update_id = u.id WHERE u.campaign = :name"
             " AND (o.leg = 'activate' OR (o.leg = 'distribute' AND u.device_type = 'PPMID')) ORDER BY u.eui"
         ),
         {"name": campaign},
