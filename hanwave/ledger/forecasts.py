@@ -4,7 +4,6 @@ Guarantee: what is rehearsed is the plan that `start` would freeze, with its wav
 """
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -98,6 +97,9 @@ class Held:
             return "below"
         return "above" if self.fact > self.expected.high else "as expected"
 
+    def __str__(self) -> str:
+        return f"{self.what}: {self.fact:g}, expected by now {self.expected}: {self.says}"
+
 
 def compare(connection: Connection, campaign: str, now: datetime) -> list[Held]:
     """A campaign against its forecast, at the end of its current day; nothing where none was made, or it has not begun."""
@@ -129,8 +131,3 @@ def _facts(connection: Connection, campaign: str) -> Counter[str]:
         {"name": campaign},
     )
     return Counter({"settled": int(settled), **{f"SR {row.service_reference}": row.n for row in sent}})
-
-
-def drawn_against(held: Sequence[Held]) -> list[str]:
-    """Each figure in a line, for a person."""
-    return [f"{each.what}: {each.fact:g}, expected {each.expected}: {each.says}" for each in held]

@@ -1,12 +1,13 @@
 """How far a campaign is, for whoever watches it: how it stands, what it waits for, and how long its open wave may take."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
-from hanwave.ledger import overview
+from hanwave.ledger import forecasts, overview
 from hanwave.ledger.database import LedgerError
+from hanwave.ledger.forecasts import Held
 from hanwave.ledger.overview import View, WaveView
 
 _ENOUGH = 3  # ended devices, below which a rate says nothing
@@ -36,6 +37,8 @@ class Progress(View):
     """A sentence; empty once it is over."""
     time_left: TimeLeft | None = None
     """None where no wave is open, or too few of its devices have ended to say."""
+    forecast: list[Held] = field(default_factory=list)
+    """Its figures against those of its last rehearsal; none where the plan was not rehearsed."""
 
 
 def progress(connection: Connection, campaign: str, now: datetime) -> Progress:
@@ -49,6 +52,7 @@ def progress(connection: Connection, campaign: str, now: datetime) -> Progress:
         over=over,
         waits_for="" if over else waits_for(view),
         time_left=None if over else _time_left(connection, view, now),
+        forecast=forecasts.compare(connection, campaign, now),
     )
 
 
