@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hanwave.cli.ledger_option import Actor, Database, actor_or_user, now, open_ledger
+from hanwave.cli.load_calendars import load_calendars
 from hanwave.cli.output import AsJson, emit
 from hanwave.errors import HanwaveError
 from hanwave.ledger.database import connect
@@ -15,6 +16,7 @@ from hanwave.ledger.fleet import import_fleet
 from hanwave.ledger.fleet_file import COLUMNS
 
 app = typer.Typer(no_args_is_help=True, help="Bring the supplier's devices into the ledger.")
+app.command("load-calendars", epilog="Example: hanwave fleet load-calendars switching.csv")(load_calendars)
 _SHOWN = 20
 
 

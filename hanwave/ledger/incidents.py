@@ -137,7 +137,7 @@ def end(connection: Connection, number: int, at: datetime, said: tuple[str, str]
     ).one_or_none()
     if row is None or (row.ends_at is not None and row.ends_at <= now):
         raise LedgerError(f"there is no incident {number} that is not over: `hanwave incident list` shows those")
-    ends: datetime = max(_up(at), row.starts_at)
+    ends: datetime = max(at.replace(microsecond=0), row.starts_at)
     connection.execute(text("UPDATE incident SET ends_at = :ends WHERE id = :id"), {"id": number, "ends": ends})
     connection.execute(_LOOK_AGAIN, {"region": row.region, "now": now})
     document = {"to": ends.isoformat()}

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 
 from hanwave.firmware.document import release_from_dict
 from hanwave.firmware.release import Release
-from hanwave.ledger import budgets, campaigns, cohort
+from hanwave.ledger import budgets, campaigns, cohort, windows
 from hanwave.ledger.database import LedgerError
 from hanwave.rollout import budget
 from hanwave.rollout.cohort import PlanError, Wanted
@@ -45,6 +45,7 @@ def draw(connection: Connection, name: str, request: CampaignRequest, user_id: s
     undoes = request.rollback_of is not None
     wanted = cohort.wanted(connection, release(connection, request.release), undoes=undoes)
     _check_ready(connection, wanted)
+    windows.check(request.policy, wanted.device_type, at)
     fallbacks = [cohort.wanted(connection, each, undoes=True) for each in _fallbacks(connection, request)]
     found = cohort.candidates(connection, request, wanted.device_type, user_id)
     plan = make_plan(wanted, found, request.policy, request.seed or name, at, fallbacks)

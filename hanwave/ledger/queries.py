@@ -104,15 +104,15 @@ def check(name: str, euis: Sequence[str]) -> dict[str, str]:
 
     The query gives the columns eui, ok (a boolean) and reason.
     """
-    refused = dict.fromkeys(euis, f"the query {name!r} does not know it")
+    unknown, refused = set(euis), {}
     for row in rows(name, euis):
         if missing := {"eui", "ok", "reason"} - set(row):
             raise QueryError(f"the query {name!r} gives no column {min(missing)}, it should give eui, ok and reason")
-        if row["ok"] is True:
-            refused.pop(row["eui"], None)
-        elif row["eui"] in refused:
+        if row["ok"] is not True:
             refused[row["eui"]] = f"{name}: {str(row['reason'] or 'not ok')[:100]}"
-    return refused
+        unknown.discard(row["eui"])
+    refused |= dict.fromkeys(unknown, f"the query {name!r} does not know it")
+    return {eui: refused[eui] for eui in euis if eui in refused}
 
 
 def _installed() -> tuple[Queries, Engine]:

@@ -15,11 +15,12 @@ from sqlalchemy import Connection, Row, text
 
 from hanwave.ledger import campaigns, incidents, queries
 from hanwave.ledger.campaigns import Frame
+from hanwave.ledger.database import LedgerError
 from hanwave.ledger.incidents import Known
 from hanwave.ledger.queries import QueryError
 from hanwave.rollout.calendars import DAY, nations, table
 from hanwave.rollout.events import Leg
-from hanwave.rollout.policy import ActivationMode, DeviceType
+from hanwave.rollout.policy import ActivationMode, DeviceType, Policy
 from hanwave.rollout.windows import Closed, Place, Rule, closed, next_open
 
 LOOK_AGAIN = timedelta(minutes=10)
@@ -138,6 +139,23 @@ def shut(connection: Connection, request: Row[Any], now: datetime) -> str | None
     ids = connection.execute(text("SELECT update_id FROM outbox_device WHERE outbox_id = :id"), {"id": request.id})
     found = why_not(connection, frame, leg, list(ids.scalars()), now)
     return next((reason for reason, _ in found.values()), None)
+
+
+def check(policy: Policy, device_type: DeviceType, now: datetime) -> None:
+    """LedgerError where a device of some region would find a window of the policy closed for a year; QueryError: no such query."""
+    windows = policy.windows
+    for region in sorted(table().regions):
+        for prepayment in (False, True):
+            place = Place(nations(region), prepayment, () if device_type is DeviceType.HCALCS else None)
+            for name, rules in (("distribution", windows.sending(place)), ("activation", windows.acting(place))):
+                if next_open(rules, now) is None:
+                    paid = "prepayment" if prepayment else "credit"
+                    raise LedgerError(
+                        f"the policy's {name} windows have no opening within a year for {paid} devices in {region}:"
+                        " they intersect, so mend or drop one"
+                    )
+    if windows.prepayment_check:
+        queries.named(windows.prepayment_check)
 
 
 def unpaid(connection: Connection, frame: Frame, leg: Leg, update_ids: Sequence[int]) -> dict[int, str]:
