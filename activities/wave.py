@@ -10,10 +10,10 @@ from pydantic import TypeAdapter
 from sqlalchemy import Connection, Engine
 from temporalio import activity
 from temporalio.client import Client
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.common import TypedSearchAttributes, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from hanwave import names
+from hanwave import names, search
 from hanwave.ledger import judging, service_checks, waves
 from hanwave.rollout.gate import Judgement
 from hanwave.rollout.plan import rank
@@ -142,7 +142,7 @@ class WaveActivities:
         await start_device(self.client, campaign, fact, names.Wake(fact.state))
 
     async def _tell(self, campaign: str, fact: waves.StartFact) -> None:
-        await start_device(self.client, campaign, fact, names.Wake(fact.state, ended=True))
+        await start_device(self.client, campaign, fact, names.Wake(fact.state, ended=True, outcome=fact.outcome))
 
 
 async def start_device(
@@ -167,9 +167,25 @@ async def start_device(
             start_signal=names.WAKE if wake else None,
             start_signal_args=[wake] if wake else [],
             static_summary=f"{fact.device_type} {fact.eui} in wave {fact.wave} of {campaign}",
+            search_attributes=_attributes(campaign, fact),
         )
     except WorkflowAlreadyStartedError:
         _LOG.info("the workflow of %s in %s has ended", fact.eui, campaign)
+
+
+def _attributes(campaign: str, fact: waves.StartFact) -> TypedSearchAttributes:
+    return search.attributes(
+        {
+            "Campaign": campaign,
+            "Wave": fact.wave,
+            "DeviceType": fact.device_type,
+            "Model": fact.model,
+            "Region": fact.region,
+            "Supplier": fact.supplier,
+            "FirmwareVersion": fact.version,
+            "Route": search.DCC,
+        }
+    )
 
 
 def _groups(facts: Sequence[waves.StartFact], size: int) -> list[Sequence[waves.StartFact]]:

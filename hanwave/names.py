@@ -44,3 +44,5 @@ class Wake:
 
     state: str
     ended: bool = False
+    outcome: str | None = None
+    """How the update ended, where it did not end well."""

@@ -26,7 +26,7 @@ from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 
 from activities.wave import DeviceStart
-from hanwave import names, settings
+from hanwave import names, search, settings
 from hanwave.duis import MAX_MESSAGE_BYTES, TrustStore
 from hanwave.errors import HanwaveError
 from hanwave.keys import load_trust
@@ -173,6 +173,8 @@ def engine_wake(client: Client) -> Wake:
             id=names.device_id(waking.campaign, waking.eui),
             task_queue=names.CAMPAIGN_QUEUE,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            # Mostly it runs already; the few that a message starts before their wave does are found by their campaign.
+            search_attributes=search.of_workflow(names.device_id(waking.campaign, waking.eui)),
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             start_signal=names.WAKE,
             start_signal_args=[waking.wake],

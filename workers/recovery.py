@@ -13,7 +13,7 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.wave import start_device
-from hanwave import names
+from hanwave import names, search
 from hanwave.ledger import campaigns, progress, waves
 from hanwave.ledger.database import LedgerError
 from workflows.wave import WaveStart
@@ -111,6 +111,7 @@ async def _start(client: Client, workflow: str, workflow_id: str, argument: Wave
         id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         static_summary=f"{workflow_id}, recovered from the ledger",
+        search_attributes=search.of_workflow(workflow_id),
     )
 
 
@@ -130,10 +131,9 @@ def _page(ledger: Engine, campaign: str, after: int) -> list[waves.StartFact]:
     with ledger.connect() as connection:
         rows = connection.execute(
             text(
-                "SELECT eui, id AS update_id, wave, device_type, state, due_at FROM campaign_device"
-                " WHERE campaign = :name AND id > :after AND started"
-                " AND state NOT IN ('confirmed', 'settled', 'closed') ORDER BY id LIMIT :page"
+                f"{waves.START_FACTS} AND u.id > :after AND u.started"
+                " AND u.state NOT IN ('confirmed', 'settled', 'closed') ORDER BY u.id LIMIT :page"
             ),
-            {"name": campaign, "after": after, "page": _PAGE},
+            {"campaign": campaign, "after": after, "page": _PAGE},
         )
         return [waves.StartFact(*row) for row in rows]

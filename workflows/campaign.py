@@ -15,7 +15,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, WorkflowAlrea
 with workflow.unsafe.imports_passed_through():
     from activities.beat import BEAT
     from activities.campaign import Act, CampaignActivities, FreezeAsk, Stopped
-    from hanwave import names
+    from hanwave import names, search
     from hanwave.ledger.overview import View, WaveView
     from hanwave.ledger.progress import waits_at_gate, waits_for_wave
     from hanwave.ledger.rollback import Restore
@@ -167,6 +167,7 @@ class FirmwareCampaign:
                 parent_close_policy=workflow.ParentClosePolicy.ABANDON,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                 static_summary=summary,
+                search_attributes=search.of_workflow(workflow_id),
             )
         except WorkflowAlreadyStartedError:
             workflow.logger.info("%s runs already", workflow_id)

@@ -18,11 +18,12 @@ with workflow.unsafe.imports_passed_through():
     from activities.beat import BEAT
     from activities.gateway import GatewayActivities
     from activities.wave import DEVICE_INPUT, WAKE_INPUT, DeviceStart
-    from hanwave import names
+    from hanwave import names, search
     from hanwave.rollout.device import State
     from hanwave.rollout.request import RequestError, parse
 
 _EXAMPLE = '{"campaign": "spring", "update_id": 1, "eui": "00-DB-12-34-56-78-90-A0"}'
+_SAYS_OUTCOME = "a device that did not end well says so in the Web UI's list"
 _PROVEN = (State.CONFIRMED, State.SETTLED, State.CLOSED)
 
 
@@ -58,6 +59,8 @@ class DeviceUpdate:
                 workflow.continue_as_new(start)
             await workflow.wait_condition(lambda: bool(self._wakes))
             heard = self._hear()
+        if heard and heard.outcome and workflow.patched(_SAYS_OUTCOME):
+            workflow.upsert_search_attributes([search.OUTCOME.value_set(heard.outcome)])
         return heard.state if heard and _over(heard) else self._state
 
     def _hear(self) -> names.Wake | None:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from hanwave import names, settings
+from hanwave import names, search, settings
 from hanwave.client import campaign as campaigns
 from hanwave.client import engine
 from hanwave.client.campaign import Campaign, Halted
@@ -99,6 +99,7 @@ class Client:
                     task_queue=names.CAMPAIGN_QUEUE,
                     id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                     static_summary=f"campaign {name}",
+                    search_attributes=search.of_workflow(names.campaign_id(name)),
                 )
             except WorkflowAlreadyStartedError:
                 return

@@ -267,15 +267,28 @@ class StartFact:
     device_type: str
     state: str
     due_at: datetime | None
+    model: str
+    """As a stop names it: manufacturer/model."""
+    region: str
+    supplier: str
+    version: str
+    """The version that the update is to."""
+    outcome: str | None
+
+
+START_FACTS = """
+    SELECT u.eui, u.id AS update_id, u.wave, u.device_type, u.state, u.due_at, d.manufacturer || '/' || d.model AS model,
+        d.region, c.user_id AS supplier, r.firmware_version AS version, u.outcome
+    FROM campaign_device u JOIN device d ON d.eui = u.eui JOIN campaign c ON c.name = u.campaign
+    JOIN release r ON r.name = c.release WHERE u.campaign = :campaign
+"""
+"""The facts of a campaign's devices; a condition may follow."""
 
 
 def start_facts(connection: Connection, campaign: str, euis: list[str]) -> list[StartFact]:
     """The facts of those devices, in the order of their updates."""
     rows = connection.execute(
-        text(
-            "SELECT eui, id AS update_id, wave, device_type, state, due_at FROM campaign_device"
-            " WHERE campaign = :campaign AND eui = ANY(:euis) ORDER BY id"
-        ),
+        text(f"{START_FACTS} AND u.eui = ANY(:euis) ORDER BY u.id"),
         {"campaign": campaign, "euis": euis},
     )
     return [StartFact(*row) for row in rows]

@@ -9,6 +9,8 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
+from hanwave import search
+
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def engine() -> AsyncIterator[WorkflowEnvironment]:
@@ -17,6 +19,7 @@ async def engine() -> AsyncIterator[WorkflowEnvironment]:
         dev_server_existing_path=str(Path(sys.executable).parent / "temporal"),
         data_converter=pydantic_data_converter,
         dev_server_log_level="error",
+        search_attributes=list(search.KEYS.values()),
     ) as environment:
         yield environment
 

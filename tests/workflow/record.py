@@ -17,7 +17,7 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
-from hanwave import names
+from hanwave import names, search
 from hanwave.ledger import campaigns, database
 from hanwave.rollout.events import Kind, Leg
 from infra.stack.postgres import Postgres
@@ -189,6 +189,7 @@ async def an_engine() -> AsyncIterator[Client]:
         dev_server_existing_path=str(Path(sys.executable).parent / "temporal"),
         data_converter=pydantic_data_converter,
         dev_server_log_level="error",
+        search_attributes=list(search.KEYS.values()),
     ) as environment:
         yield environment.client
 

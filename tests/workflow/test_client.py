@@ -17,7 +17,7 @@ from temporalio.testing import WorkflowEnvironment
 
 import hanwave
 from hanwave import client as client_module
-from hanwave import names
+from hanwave import names, search
 from hanwave.client import (
     Campaign,
     EngineError,
@@ -343,6 +343,7 @@ async def test_a_campaign_is_recovered_from_the_ledger_alone_and_repeats_nothing
             dev_server_existing_path=str(Path(sys.executable).parent / "temporal"),
             data_converter=pydantic_data_converter,
             dev_server_log_level="error",
+            search_attributes=list(search.KEYS.values()),
         )
         if lost
         else None

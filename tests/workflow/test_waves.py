@@ -16,7 +16,7 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
-from hanwave import names
+from hanwave import names, search
 from tests.support.dcc import quiet
 from tests.support.ledger import World
 from tests.workflow.test_campaign import FAST, good_at, running, until
@@ -36,6 +36,7 @@ async def impatient() -> AsyncIterator[Client]:
         dev_server_existing_path=str(Path(sys.executable).parent / "temporal"),
         data_converter=pydantic_data_converter,
         dev_server_log_level="error",
+        search_attributes=list(search.KEYS.values()),
         dev_server_extra_args=["--dynamic-config-value", f"limit.historyCount.suggestContinueAsNew={SHORT}"],
     ) as environment:
         yield environment.client
