@@ -60,7 +60,9 @@ class Campaign:
     async def status(self) -> Progress:
         """How it stands; NoCampaignError where the ledger has none of that name."""
         try:
-            return await self._link.ask(lambda connection: progress.progress(connection, self.name, now()))
+            return await self._link.ask(
+                lambda connection: progress.progress(connection, self.name, now(), self._link.user_id)
+            )
         except LedgerError as error:
             raise NoCampaignError(str(error)) from error
 
@@ -90,7 +92,7 @@ class Campaign:
 
     async def story(self, eui: str) -> Story:
         """Everything that is known of one of its devices."""
-        return await self._link.ask(lambda connection: story.story(connection, eui, self.name))
+        return await self._link.ask(lambda connection: story.story(connection, eui, self.name, self._link.user_id))
 
     async def halt(self, *, reason: str, actor: str, patience: float = 90.0) -> Halted:
         """Stop everything forward in it, wait for quiet (at most so many seconds), and list what is beyond recall."""
@@ -143,7 +145,9 @@ async def halt(link: Link, scope: Scope, reason: str, actor: str, patience: floa
     """Halt a scope in the ledger, then have the engine look."""
     stopped = await link.run(lambda ledger: control.halt(ledger, scope, reason, actor, patience=patience))
     told = await link.tell(scope, f"halted by {actor}: {reason}")
-    return Halted(stopped.stop_id, stopped.recorded_at, stopped.quiet_at, stopped.beyond_recall, told)
+    ours = {each.name for each in await link.ask(lambda connection: progress.listed(connection, link.user_id))}
+    beyond = [each for each in stopped.beyond_recall if each.campaign in ours]
+    return Halted(stopped.stop_id, stopped.recorded_at, stopped.quiet_at, beyond, told)
 
 
 def _leg(leg: Leg | str | None) -> Leg | None:

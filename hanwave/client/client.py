@@ -19,7 +19,7 @@ from hanwave.ledger import database, planning, progress, scopes, story
 from hanwave.ledger.draft import Draft, draft
 from hanwave.ledger.progress import Listed
 from hanwave.ledger.story import Story
-from hanwave.rollout.request import CampaignRequest, check_name, parse_request
+from hanwave.rollout.request import CampaignRequest, RequestError, check_name, parse_request
 
 Request = CampaignRequest | dict[str, Any] | str
 """A campaign's request: the object, its fields, or JSON text."""
@@ -48,7 +48,7 @@ class Client:
         """Connect by settings (those of this environment where none are given), or by what overrides them.
 
         address is Temporal's frontend ("host:port"), dsn the ledger's (postgresql://...), user_id the EUI-64 that
-        sends. Temporal is not waited for until it is needed; patience is how many seconds it is then given.
+        sends, and whose campaigns alone are seen and acted upon. Temporal is not waited for until it is needed; patience is how many seconds it is then given.
         """
         found = given or settings.load()
         changes = {"address": address, "namespace": namespace}
@@ -57,9 +57,10 @@ class Client:
         ours = user_id or (str(found.user_id) if found.user_id else None)
         ledger = database.engine(dsn, pool=2)
         try:
-            link = Link(ledger, await engine.connect(temporal, lazy=True), patience)
+            sender = str(EUI64.parse(ours)) if ours else None
+            link = Link(ledger, await engine.connect(temporal, lazy=True), patience, sender)
             await link.run(database.check_revision)
-            yield cls(link, str(EUI64.parse(ours)) if ours else None)
+            yield cls(link, sender)
         finally:
             ledger.dispose()
 
@@ -105,7 +106,12 @@ class Client:
                 return
 
     def _sender(self, request: CampaignRequest) -> str:
-        return str(EUI64.parse(request.user_id)) if request.user_id else settings.needed(self._user_id, "user_id")
+        ours = settings.needed(self._user_id, "user_id")
+        if request.user_id and str(EUI64.parse(request.user_id)) != ours:
+            raise RequestError(
+                f"user_id: {request.user_id[:30]} is not the User ID of this client, {ours}: leave it out"
+            )
+        return ours
 
     def campaign(self, name: str) -> Campaign:
         """A campaign by its name; whether there is one is asked when it is used."""
@@ -113,19 +119,19 @@ class Client:
 
     async def campaigns(self) -> list[Listed]:
         """Every campaign, newest first."""
-        return await self._link.ask(progress.listed)
+        return await self._link.ask(lambda connection: progress.listed(connection, self._user_id))
 
     async def halt(self, kind: str, value: str = "", *, reason: str, actor: str, patience: float = 90.0) -> Halted:
         """Stop everything forward: of all, or of one user (EUI-64), model ("121D/1111"), campaign or wave ("spring/2").
 
         Never gated, and done in the ledger straight: it works with Temporal down. A name that names nothing is refused.
         """
-        scope = await self._link.ask(lambda connection: scopes.named(connection, kind, value))
+        scope = await self._link.ask(lambda connection: scopes.named(connection, kind, value, self._user_id))
         return await campaigns.halt(self._link, scope, reason, actor, patience)
 
     async def story(self, eui: str, campaign: str | None = None) -> Story:
         """A device's whole story, over every campaign or in one."""
-        return await self._link.ask(lambda connection: story.story(connection, eui, campaign))
+        return await self._link.ask(lambda connection: story.story(connection, eui, campaign, self._user_id))
 
 
 def _freeze(

@@ -25,6 +25,8 @@ class Link:
     ledger: Engine
     temporal: Temporal
     patience: float
+    user_id: str | None = None
+    """Whose campaigns are seen and acted upon, and no others; None: every User ID's."""
 
     async def ask(self, act: Callable[[Connection], _T]) -> _T:
         """Do something in one transaction of the ledger, off the event loop."""

@@ -90,9 +90,9 @@ class Story:
     notes: list[StoryNote]
 
 
-def story(connection: Connection, eui: str, campaign: str | None = None) -> Story:
+def story(connection: Connection, eui: str, campaign: str | None = None, user_id: str | None = None) -> Story:
     """The device's story, in every campaign or in one; LedgerError where nothing is known of it there."""
-    values = {"eui": str(EUI64.parse(eui)), "campaign": campaign}
+    values = {"eui": str(EUI64.parse(eui)), "campaign": campaign, "user": user_id}
     found = Story(
         eui=values["eui"] or "",
         device=_device(connection, values),
@@ -111,22 +111,32 @@ def story(connection: Connection, eui: str, campaign: str | None = None) -> Stor
 _DEVICE = text(
     "SELECT device_type, manufacturer, model, hardware_version, firmware_version, smi_status, hub, region, payment_mode,"
     " import_supplier, gas_supplier, last_heard, updated_at FROM device WHERE eui = :eui"
+    " AND (CAST(:user AS text) IS NULL OR :user IN (import_supplier, gas_supplier))"
 )
 _LEFT_OUT = text(
-    "SELECT campaign, reason FROM left_out WHERE eui = :eui"
-    " AND (CAST(:campaign AS text) IS NULL OR campaign = :campaign) ORDER BY campaign"
+    "SELECT l.campaign, l.reason FROM left_out l JOIN campaign c ON c.name = l.campaign WHERE l.eui = :eui"
+    " AND (CAST(:user AS text) IS NULL OR c.user_id = :user)"
+    " AND (CAST(:campaign AS text) IS NULL OR l.campaign = :campaign) ORDER BY l.campaign"
 )
 _HOLDS = text(
     "SELECT h.scope, h.reason, h.owner FROM device d JOIN hold h ON h.lifted_at IS NULL"
     " AND (h.expires_at IS NULL OR h.expires_at > now())"
     " AND (h.scope, h.value) IN (('device', d.eui), ('model', d.manufacturer || '/' || d.model), ('region', d.region),"
-    " ('hub', d.hub), ('home', coalesce(d.home, d.hub))) WHERE d.eui = :eui ORDER BY h.id"
+    " ('hub', d.hub), ('home', coalesce(d.home, d.hub))) WHERE d.eui = :eui"
+    " AND (CAST(:user AS text) IS NULL OR :user IN (d.import_supplier, d.gas_supplier)) ORDER BY h.id"
 )
-_NOTES = text("SELECT at, actor, verb, reason FROM note WHERE subject = 'device/' || :eui ORDER BY at, id")
+# A note on a device names the campaign that it is of, if any: another User ID's is not told.
+_NOTES = text(
+    "SELECT n.at, n.actor, n.verb, n.reason FROM note n WHERE n.subject = 'device/' || :eui AND (CAST(:user AS text) IS NULL"
+    " OR EXISTS (SELECT 1 FROM campaign c WHERE c.name = n.document ->> 'campaign' AND c.user_id = :user)"
+    " OR (n.document ->> 'campaign' IS NULL AND EXISTS (SELECT 1 FROM device d WHERE d.eui = :eui"
+    " AND :user IN (d.import_supplier, d.gas_supplier)))) ORDER BY n.at, n.id"
+)
 _UPDATES = text(
     "SELECT u.id, u.campaign, u.wave, c.release, r.firmware_version, u.state, u.outcome, u.reason, u.step, u.due_at"
     " FROM campaign_device u JOIN campaign c ON c.name = u.campaign JOIN release r ON r.name = c.release"
-    " WHERE u.eui = :eui AND (CAST(:campaign AS text) IS NULL OR u.campaign = :campaign) ORDER BY u.id"
+    " WHERE u.eui = :eui AND (CAST(:campaign AS text) IS NULL OR u.campaign = :campaign)"
+    " AND (CAST(:user AS text) IS NULL OR c.user_id = :user) ORDER BY u.id"
 )
 _EVENTS = text(
     "SELECT e.at, e.recorded_at, e.kind, e.leg, e.hop, e.attempt, e.evidence, e.version, e.detail, e.reason,"
