@@ -78,19 +78,19 @@ class WaveActivities:
         self.ledger = ledger
         self.client = client
 
-    @activity.defn
+    @activity.defn(no_thread_cancel_exception=True)
     def open_wave(self, ref: WaveRef) -> None:
         """Record that the wave began."""
         with self.ledger.begin() as connection:
             waves.open_wave(connection, ref.campaign, ref.wave, now())
 
-    @activity.defn
+    @activity.defn(no_thread_cancel_exception=True)
     def sweep_wave(self, ask: SweepAsk) -> waves.Sweep:
         """Let time act on the wave's devices, and say what is due."""
         with self.ledger.begin() as connection:
             return waves.sweep(connection, ask.campaign, ask.wave, now(), timedelta(seconds=ask.since))
 
-    @activity.defn
+    @activity.defn(no_thread_cancel_exception=True)
     def close_wave(self, ref: WaveRef) -> Judgement:
         """Judge the wave, with what its service checks say now, and keep the verdict."""
         services = service_checks.run(self.ledger, ref.campaign, ref.wave, now())

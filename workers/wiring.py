@@ -33,6 +33,7 @@ def campaign_worker(client: Client, ledger: Engine, user_id: str) -> Worker:
             *(wave.start_devices, wave.wake_devices, wave.tell_devices),
             *(campaign.freeze_plan, campaign.view_campaign, campaign.close_campaign, campaign.are_closed),
             *(campaign.approve_plan, campaign.let_go_on, campaign.plan_rollback),
+            *(campaign.change_pace, campaign.cancel_device),
             *(campaign.halt_campaign, campaign.pause_campaign, campaign.resume_campaign),
         ],
         interceptors=[Beating()],

@@ -16,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.beat import BEAT
     from activities.campaign import Act, CampaignActivities, FreezeAsk, Stopped
     from hanwave import names, search
+    from hanwave.ledger.cancel import CancelledDevice
     from hanwave.ledger.overview import View, WaveView
     from hanwave.ledger.progress import waits_at_gate, waits_for_wave
     from hanwave.ledger.rollback import Restore
@@ -238,40 +239,71 @@ class FirmwareCampaign:
 
     @workflow.update
     async def resume(self, raw: Any = None) -> list[str]:
-        """Lift this campaign's halts, pauses and breakers: {"actor": "ann", "reason": "..."}; returns what was lifted."""
-        verb = verbs.read(verbs.Verb, raw)
-        lifted: list[str] = await self._act(CampaignActivities.resume_campaign, self._by(verb))
+        """Lift what stops this campaign, or with "leg" the pauses of that leg: {"actor": "ann", "reason": "...", "digest"}."""
+        verb = verbs.read(verbs.Resume, raw)
+        act = self._by(verb, digest=verb.digest, leg=verb.leg)
+        lifted: list[str] = await self._act(CampaignActivities.resume_campaign, act)
         return lifted
 
     @resume.validator
     def _check_resume(self, raw: Any = None) -> None:
-        verbs.read(verbs.Verb, raw)
+        self._check_plan(verbs.read(verbs.Resume, raw))
 
     @workflow.update
     async def go_on(self, raw: Any = None) -> str:
-        """Begin the next wave although the gate did not pass: {"actor": "ann", "reason": "..."}."""
-        verb = verbs.read(verbs.Verb, raw)
-        wave = await self._act(CampaignActivities.let_go_on, self._by(verb))
+        """Begin the next wave although the gate did not pass: {"actor": "ann", "reason": "...", "digest": "the plan's"}."""
+        verb = verbs.read(verbs.Widen, raw)
+        wave = await self._act(CampaignActivities.let_go_on, self._by(verb, digest=verb.digest))
         return f"the gate of wave {wave} is passed by {verb.actor}"
 
     @go_on.validator
     def _check_go_on(self, raw: Any = None) -> None:
-        verbs.read(verbs.Verb, raw)
+        self._check_plan(verbs.read(verbs.Widen, raw))
+
+    @workflow.update
+    async def change_pace(self, raw: Any = None) -> str:
+        """Go slower, or again as fast as planned: {"actor": "ann", "reason": "...", "digest": "...", "per_second": 2.5}."""
+        verb = verbs.read(verbs.ChangePace, raw)
+        act = self._by(verb, digest=verb.digest, per_second=verb.per_second)
+        before = await self._act(CampaignActivities.change_pace, act)
+        return f"{verb.per_second:g} activations a second at most, after {before:g}"
+
+    @change_pace.validator
+    def _check_change_pace(self, raw: Any = None) -> None:
+        self._check_plan(verbs.read(verbs.ChangePace, raw))
+
+    @workflow.update
+    async def cancel_device(self, raw: Any = None) -> CancelledDevice:
+        """End one device's update: {"actor": "ann", "reason": "...", "device": "its EUI-64"}; what was sent is awaited."""
+        verb = verbs.read(verbs.CancelDevice, raw)
+        act = self._by(verb, device=verb.device)
+        cancelled: CancelledDevice = await self._act(CampaignActivities.cancel_device, act)
+        return cancelled
+
+    @cancel_device.validator
+    def _check_cancel_device(self, raw: Any = None) -> None:
+        verbs.read(verbs.CancelDevice, raw)
 
     @workflow.update
     async def roll_back(self, raw: Any = None) -> Restore:
-        """Undo: {"actor": "ann", "reason": "...", "releases": ["the fallback", "one for models that refuse it"]}."""
+        """Undo: {"actor": "ann", "reason": "...", "digest": "...", "releases": ["the fallback", "one if that is refused"]}."""
         verb = verbs.read(verbs.RollBack, raw)
         await workflow.wait_condition(lambda: self._view is not None)
         releases = list(verb.releases or self._known.fallbacks)
-        restored: Restore = await self._act(CampaignActivities.plan_rollback, self._by(verb, releases=releases))
+        act = self._by(verb, digest=verb.digest, releases=releases)
+        restored: Restore = await self._act(CampaignActivities.plan_rollback, act)
         return restored
 
     @roll_back.validator
     def _check_roll_back(self, raw: Any = None) -> None:
         verb = verbs.read(verbs.RollBack, raw)
+        self._check_plan(verb)
         if not verb.releases and self._view and not self._view.fallbacks:
             _refuse(f"name the releases to go back to, as in {verbs.example(verbs.RollBack)}")
+
+    def _check_plan(self, verb: verbs.Widen) -> None:
+        if self._view and (refusal := self._view.other_plan(verb.digest)):
+            _refuse(refusal)
 
     @workflow.signal(name=names.WAVE_STOPPED)
     def wave_stopped(self, *why: Any) -> None:  # noqa: ARG002 - for the reader of the history

@@ -1,7 +1,7 @@
 """The inputs of a campaign's Updates, and its page: short and forgiving, and a mistake shows a right one."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
@@ -9,15 +9,16 @@ from temporalio.exceptions import ApplicationError
 with workflow.unsafe.imports_passed_through():
     from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-    from hanwave.ledger.overview import View, WaveView
+    from hanwave.ledger.overview import SHOWN, View, WaveView
     from hanwave.rollout.events import Leg
+    from hanwave.rollout.policy import Device
     from hanwave.rollout.request import Names, RequestError, parse
 
 
 class Verb(BaseModel):
     """An act by somebody, for a reason."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
     actor: str = Field(min_length=1)
     reason: str = Field(min_length=1)
@@ -28,27 +29,54 @@ class Verb(BaseModel):
 class Approve(Verb):
     """An approval of a plan, by its digest."""
 
-    reason: str = "approved"
+    reason: str = Field(default="approved", min_length=1)
     digest: str
 
 
 class Pause(Verb):
     """A pause of one leg, or of both."""
 
-    leg: Leg | None = None
+    leg: Literal[Leg.DISTRIBUTE, Leg.ACTIVATE] | None = None
 
 
-class RollBack(Verb):
+class CancelDevice(Verb):
+    """The end of one device's update."""
+
+    device: Device
+
+
+class Widen(Verb):
+    """An act that lets more happen: on the plan that was read, by its digest or the digits of it that the page shows."""
+
+    digest: str
+
+
+class Resume(Widen):
+    """The end of every stop, or of one leg's pauses."""
+
+    leg: Literal[Leg.DISTRIBUTE, Leg.ACTIVATE] | None = None
+
+
+class ChangePace(Widen):
+    """Another pace, in activations a second, at most the plan's."""
+
+    per_second: float = Field(gt=0, allow_inf_nan=False)
+
+
+class RollBack(Widen):
     """A rollback to the first of these releases that a device's model takes."""
 
     releases: Names = ()
 
 
 _EXAMPLES: dict[type[Verb], str] = {
-    Verb: '{"actor": "ann", "reason": "checked by hand"}',
     Approve: '{"actor": "bob", "digest": "3f0c..."}',
     Pause: '{"actor": "ann", "reason": "storm", "leg": "activate"}',
-    RollBack: '{"actor": "ann", "reason": "meters fall silent", "releases": ["acme-e470-0100"]}',
+    CancelDevice: '{"actor": "ann", "reason": "a complaint", "device": "00-DB-12-34-56-78-9A-BC"}',
+    Widen: '{"actor": "ann", "reason": "checked by hand", "digest": "3f0c..."}',
+    Resume: '{"actor": "ann", "reason": "the storm is over", "digest": "3f0c...", "leg": "activate"}',
+    ChangePace: '{"actor": "ann", "reason": "a busy hub", "digest": "3f0c...", "per_second": 2.5}',
+    RollBack: '{"actor": "ann", "reason": "silence", "digest": "3f0c...", "releases": ["acme-e470-0100"]}',
 }
 _V = TypeVar("_V", bound=Verb)
 Test = Callable[[View], bool]
@@ -83,14 +111,20 @@ def page(view: View, waiting: str) -> str:
     funnel = "".join(f"| {state} | {n} |\n" for state, n in view.funnel.items())
     stops = "".join(f"- {stop}\n" for stop in view.stops)
     parts = [
-        f"## {view.name}: {view.release}\n\nPlan `{view.digest[:16]}`, {view.status}. "
+        f"## {view.name}: {view.release}\n\nPlan `{view.digest[:SHOWN]}`, {view.status}, {_pace(view)}. "
         + (f"**Waits for** {waiting}." if waiting else "**Over.**"),
         f"**Stopped by**\n\n{stops}" if stops else "",
         f"| wave | devices | verdict |\n|---|---|---|\n{waves}",
         f"| state | devices |\n|---|---|\n{funnel}",
-        "Updates: `halt`, `pause`, `resume`, `go_on`, `roll_back`, `approve`." if waiting else "",
+        "Updates: `halt`, `pause`, `cancel_device`; `approve`, `resume`, `go_on`, `change_pace`, `roll_back`."
+        if waiting
+        else "",
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _pace(view: View) -> str:
+    return f"at most {view.pace:g} activations a second" if view.pace else "at its plan's pace"
 
 
 def _verdict(wave: WaveView) -> str:

@@ -30,6 +30,14 @@ app.command(epilog="Example: hanwave campaign when spring-e470")(when)
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The campaign.")]
 # Not required by typer, so that the refusal is one sentence like every other.
 Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; it is kept, and shown.")]
+Leg = Annotated[str | None, typer.Option(help="distribute or activate alone (default: both).")]
+Key = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="Your name of this act: the same again under it is done once.")
+]
+Digest = Annotated[
+    str,
+    typer.Option(metavar="HEX", help="The plan that you have read: its digest, or the 16 digits that status shows."),
+]
 _T = TypeVar("_T")
 app.command(epilog="Example: hanwave campaign explain spring-e470 --wave 1")(explain)
 
@@ -163,66 +171,138 @@ def approve(
     name: Name,
     digest: Annotated[str, typer.Option(help="The digest of the plan that you have read.")] = "",
     reason: Reason = "approved",
+    key: Key = None,
     database: Database = None,
     actor: Actor = None,
     as_json: AsJson = False,
 ) -> None:
     """Approve a campaign's plan. Its author cannot, and another plan's digest is refused."""
     who = actor_or_user(actor)
-    n = _verb(database, name, lambda campaign: campaign.approve(digest=digest, actor=who, reason=reason))
+    n = _verb(database, name, lambda campaign: campaign.approve(digest=digest, actor=who, reason=reason, key=key))
     emit({"campaign": name, "approved_by": who, "approvals": n}, as_json=as_json)
 
 
 @app.command(epilog="Example: hanwave campaign pause spring-e470 --leg activate --reason storm")
 def pause(
     name: Name,
-    leg: Annotated[str | None, typer.Option(help="distribute or activate alone (default: both).")] = None,
+    leg: Leg = None,
     reason: Reason = "",
+    key: Key = None,
     database: Database = None,
     actor: Actor = None,
     as_json: AsJson = False,
 ) -> None:
     """Stop a campaign's distribution, activation, or both, for a while. Works with Temporal down."""
     who = actor_or_user(actor)
-    paused = _verb(database, name, lambda campaign: campaign.pause(reason=reason, actor=who, leg=leg))
+    paused = _verb(database, name, lambda campaign: campaign.pause(reason=reason, actor=who, leg=leg, key=key))
     emit({"campaign": name, "paused": leg or "both legs", **asdict(paused)}, as_json=as_json)
 
 
-@app.command(epilog="Example: hanwave campaign resume spring-e470 --reason 'the storm is over'")
-def resume(
-    name: Name, reason: Reason = "", database: Database = None, actor: Actor = None, as_json: AsJson = False
+@app.command("cancel-device", epilog="Example: hanwave campaign cancel-device spring-e470 00-DB-... --reason complaint")
+def cancel_device(
+    name: Name,
+    eui: Annotated[str, typer.Argument(metavar="EUI", help="The device, by its EUI-64.")],
+    reason: Reason = "",
+    key: Key = None,
+    database: Database = None,
+    actor: Actor = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Lift a campaign's own halts, pauses and breakers."""
+    """End one device's update in a campaign. What was sent is seen through; nothing more is. Works with Temporal down."""
     who = actor_or_user(actor)
-    lifted = _verb(database, name, lambda campaign: campaign.resume(reason=reason, actor=who))
+    done = _verb(database, name, lambda campaign: campaign.cancel_device(eui, reason=reason, actor=who, key=key))
+    emit({"campaign": name, **asdict(done)}, as_json=as_json)
+
+
+@app.command(
+    epilog="Example: hanwave campaign resume spring-e470 --digest 3f0c8d21a4b96e75 --reason 'the storm is over'"
+)
+def resume(
+    name: Name,
+    digest: Digest = "",
+    leg: Leg = None,
+    reason: Reason = "",
+    key: Key = None,
+    database: Database = None,
+    actor: Actor = None,
+    as_json: AsJson = False,
+) -> None:
+    """Lift a campaign's own halts, pauses and breakers, or the pauses of one leg."""
+    who = actor_or_user(actor)
+    lifted = _verb(
+        database,
+        name,
+        lambda campaign: campaign.resume(reason=reason, actor=who, digest=digest, leg=leg, key=key),
+    )
     emit({"campaign": name, "lifted": lifted}, as_json=as_json)
 
 
-@app.command("go-on", epilog="Example: hanwave campaign go-on spring-e470 --reason 'checked by hand'")
+@app.command(
+    "go-on", epilog="Example: hanwave campaign go-on spring-e470 --digest 3f0c8d21a4b96e75 --reason 'looked at it'"
+)
 def go_on(
-    name: Name, reason: Reason = "", database: Database = None, actor: Actor = None, as_json: AsJson = False
+    name: Name,
+    digest: Digest = "",
+    reason: Reason = "",
+    key: Key = None,
+    database: Database = None,
+    actor: Actor = None,
+    as_json: AsJson = False,
 ) -> None:
     """Let the next wave begin although the gate of the last one did not pass."""
     who = actor_or_user(actor)
-    done = _verb(database, name, lambda campaign: campaign.go_on(reason=reason, actor=who))
+    done = _verb(database, name, lambda campaign: campaign.go_on(reason=reason, actor=who, digest=digest, key=key))
     emit({"campaign": name, "done": done}, as_json=as_json)
 
 
-@app.command("roll-back", epilog="Example: hanwave campaign roll-back spring-e470 --to acme-e470-0100 --reason silence")
+@app.command(
+    "change-pace",
+    epilog="Example: hanwave campaign change-pace spring-e470 2.5 --digest 3f0c8d21a4b96e75 --reason night",
+)
+def change_pace(
+    name: Name,
+    per_second: Annotated[float, typer.Argument(metavar="RATE", help="Activations a second, at most the plan's.")],
+    digest: Digest = "",
+    reason: Reason = "",
+    key: Key = None,
+    database: Database = None,
+    actor: Actor = None,
+    as_json: AsJson = False,
+) -> None:
+    """Slow a campaign's activations down, or let them go as fast as its plan says again."""
+    who = actor_or_user(actor)
+    done = _verb(
+        database,
+        name,
+        lambda campaign: campaign.change_pace(per_second, reason=reason, actor=who, digest=digest, key=key),
+    )
+    emit({"campaign": name, "done": done}, as_json=as_json)
+
+
+@app.command(
+    "roll-back",
+    epilog="Example: hanwave campaign roll-back spring-e470 --digest 3f0c8d21a4b96e75 --to acme-e470-0100 --reason silence",
+)
 def roll_back(
     name: Name,
     to: Annotated[
         list[str] | None,
         typer.Option(metavar="RELEASE", help="Where to; each device takes the first that its model does. Again: more."),
     ] = None,
+    digest: Digest = "",
     reason: Reason = "",
+    key: Key = None,
     database: Database = None,
     actor: Actor = None,
     as_json: AsJson = False,
 ) -> None:
     """End a campaign, and take its devices back. Without --to: to the fallbacks that its request named."""
     who = actor_or_user(actor)
-    done = _verb(database, name, lambda campaign: campaign.roll_back(reason=reason, actor=who, releases=to or ()))
+    done = _verb(
+        database,
+        name,
+        lambda campaign: campaign.roll_back(reason=reason, actor=who, digest=digest, releases=to or (), key=key),
+    )
     emit({"campaign": name, **asdict(done)}, as_json=as_json)
 
 
@@ -235,6 +315,7 @@ def halt(
     campaign: Annotated[str | None, typer.Option(metavar="NAME", help="One campaign.")] = None,
     wave: Annotated[str | None, typer.Option(metavar="NAME/N", help="One wave, as in spring-e470/2.")] = None,
     reason: Reason = "no reason given",
+    key: Key = None,
     database: Database = None,
     actor: Actor = None,
     as_json: AsJson = False,
@@ -245,7 +326,7 @@ def halt(
     if len(scopes) != 1 or (campaign and name):
         raise HanwaveError("say once what to halt: a campaign's name, or --all, --user, --model or --wave")
     who = actor_or_user(actor)
-    halted = run(database, lambda client: client.halt(*scopes[0], reason=reason, actor=who))
+    halted = run(database, lambda client: client.halt(*scopes[0], reason=reason, actor=who, key=key))
     emit(_halt_facts(halted, " ".join(scopes[0]).strip(), as_json=as_json), as_json=as_json)
 
 

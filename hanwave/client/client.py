@@ -121,13 +121,15 @@ class Client:
         """Every campaign, newest first."""
         return await self._link.ask(lambda connection: progress.listed(connection, self._user_id))
 
-    async def halt(self, kind: str, value: str = "", *, reason: str, actor: str, patience: float = 90.0) -> Halted:
+    async def halt(
+        self, kind: str, value: str = "", *, reason: str, actor: str, patience: float = 90.0, key: str | None = None
+    ) -> Halted:
         """Stop everything forward: of all, or of one user (EUI-64), model ("121D/1111"), campaign or wave ("spring/2").
 
         Never gated, and done in the ledger straight: it works with Temporal down. A name that names nothing is refused.
         """
         scope = await self._link.ask(lambda connection: scopes.named(connection, kind, value, self._user_id))
-        return await campaigns.halt(self._link, scope, reason, actor, patience)
+        return await campaigns.halt(self._link, scope, reason, actor, patience, key)
 
     async def story(self, eui: str, campaign: str | None = None) -> Story:
         """A device's whole story, over every campaign or in one."""

@@ -10,9 +10,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
-from hanwave.ledger import campaigns, notes, outbox, overview, quarantine, stops
+from hanwave.ledger import campaigns, notes, outbox, overview, quarantine, stops, throttle
 from hanwave.ledger.database import LedgerError
-from hanwave.ledger.notes import Said
+from hanwave.ledger.notes import By, Said
 from hanwave.ledger.standing import Fact, lock, record, standings
 from hanwave.ledger.stops import Scope
 from hanwave.rollout.decide import Outcome
@@ -114,7 +114,7 @@ _BEYOND = text(
     WHERE (q.held OR u.state IN ('activating', 'scheduled', 'unknown')
            OR (u.state = 'closed' AND u.outcome IN ('unknown', 'left'))
            OR (u.device_type = 'PPMID' AND (u.state IN ('requested', 'delivered', 'delivery_failed')
-               OR (u.state = 'closed' AND u.outcome IN ('not_delivered', 'superseded')))))
+               OR (u.state = 'closed' AND u.outcome IN ('not_delivered', 'customer_action', 'superseded', 'cancelled')))))
     AND (q.held OR EXISTS (SELECT 1 FROM device_event e WHERE e.update_id = u.id AND e.evidence = 'imported'
         AND (e.leg = 'activate' OR u.device_type = 'PPMID')) OR EXISTS (SELECT 1 FROM outbox_device o JOIN outbox b ON b.id = o.outbox_id
         WHERE o.update_id = u.id AND b.sends > 0 AND (o.leg = 'activate' OR (o.leg = 'distribute' AND u.device_type = 'PPMID'))))
@@ -147,21 +147,39 @@ def pause(ledger: Engine, campaign: str, leg: Leg | None, reason: str, actor: st
         )
 
 
-def resume(ledger: Engine, campaign: str, reason: str, actor: str, *, key: str | None = None) -> list[str]:
-    """Lift every stop that names the campaign or one of its waves; what was lifted. A reason is needed."""
-    said = Said(actor, "resume", f"campaign/{campaign}", reason, key=key)
+_FORWARD = {Leg.DISTRIBUTE: Leg.ACTIVATE, Leg.ACTIVATE: Leg.DISTRIBUTE}
+"""The legs that are paused apart, and each one's other."""
+
+
+def resume(ledger: Engine, campaign: str, by: By, leg: Leg | None = None) -> list[str]:
+    """Lift every stop that names the campaign or one of its waves (of a leg: its pauses alone); what was lifted.
+
+    LedgerError where nothing is to be lifted, no reason is given, or the digest is another plan's.
+    """
+    said = _widening(by, "resume", campaign, {"leg": leg})
     with ledger.begin() as connection:
         now = datetime.now(UTC)
-        return notes.once(connection, said, lambda: _lift(connection, campaign, said, now), now)
+        return notes.once(connection, said, lambda: _resume(connection, campaign, said, leg, now), now)
 
 
-def _lift(connection: Connection, campaign: str, said: Said, now: datetime) -> list[str]:
+def _widening(by: By, verb: str, campaign: str, document: dict[str, Any]) -> Said:
+    return Said(by.actor, verb, f"campaign/{campaign}", by.reason, {"digest": by.digest, **document}, by.key)
+
+
+def _resume(connection: Connection, campaign: str, said: Said, leg: Leg | None, now: datetime) -> list[str]:
+    overview.expect(connection, campaign, said.document["digest"])
     found = [s for s in stops.open_stops(connection, campaign) if s.scope.kind in ("campaign", "wave")]
     if not found:
         raise LedgerError(f"nothing stops campaign {campaign!r} itself")
-    for stop in found:
+    lifted = [s for s in found if leg is None or (s.kind == "pause" and s.scope.leg in (None, leg))]
+    if not lifted:
+        raise LedgerError(f"no pause of {leg} stops {campaign!r}, but {found[0]!s:.90}: resume it without a leg")
+    for stop in lifted:
         stops.lift(connection, stop.id, said.reason, said.actor, now)
-    return [str(stop) for stop in found]
+        if leg and stop.scope.leg is None:
+            rest = replace(stop.scope, leg=_FORWARD[leg])
+            stops.stop(connection, rest, "pause", stop.reason, stop.actor, now)
+    return [str(stop) for stop in lifted]
 
 
 def note(connection: Connection, actor: str, verb: str, subject: str, reason: str, document: dict[str, Any]) -> None:
@@ -179,9 +197,7 @@ def approve(
 
 
 def _approvers(connection: Connection, campaign: str, said: Said) -> int:
-    found = overview.view(connection, campaign)
-    if found is None:
-        raise LedgerError(f"there is no campaign {campaign!r}")
+    found = overview.known(connection, campaign)
     if said.actor == found.author:
         raise LedgerError(f"{said.actor} is the author of campaign {campaign!r}, and cannot approve it")
     if (digest := said.document["digest"]) != found.digest:
@@ -189,23 +205,48 @@ def _approvers(connection: Connection, campaign: str, said: Said) -> int:
     return len({*found.approvers, said.actor})
 
 
-def go_on(ledger: Engine, campaign: str, reason: str, actor: str, *, key: str | None = None) -> int:
+def go_on(ledger: Engine, campaign: str, by: By) -> int:
     """Let the next wave begin although the gate of the last closed one did not pass; that one's number."""
-    said = Said(actor, "go on", f"campaign/{campaign}", reason, key=key)
+    said = _widening(by, "go on", campaign, {})
     with ledger.begin() as connection:
-        return notes.once(connection, said, lambda: _pass_gate(connection, campaign, actor), datetime.now(UTC))
+        return notes.once(connection, said, lambda: _pass_gate(connection, campaign, said), datetime.now(UTC))
 
 
-def _pass_gate(connection: Connection, campaign: str, actor: str) -> int:
-    found = overview.view(connection, campaign)
-    held = [w for w in found.waves if w.closed and not w.passed] if found else []
+def _pass_gate(connection: Connection, campaign: str, said: Said) -> int:
+    found = overview.expect(connection, campaign, said.document["digest"])
+    held = [w for w in found.waves if w.closed and not w.passed]
     if not held:
         raise LedgerError(f"no gate of campaign {campaign!r} waits for a person")
     connection.execute(
         text("UPDATE wave SET passed_by = :actor WHERE campaign = :name AND number = :number"),
-        {"actor": actor, "name": campaign, "number": held[0].number},
+        {"actor": said.actor, "name": campaign, "number": held[0].number},
     )
     return held[0].number
+
+
+def change_pace(ledger: Engine, campaign: str, per_second: float, by: By) -> float:
+    """Set how many activations a second, over all, a campaign may have from its next sweep on; what it had before.
+
+    LedgerError where that is more than its plan's, where it is over, or where the digest is another plan's.
+    """
+    said = _widening(by, "change pace", campaign, {"per_second": per_second})
+    with ledger.begin() as connection:
+        return notes.once(connection, said, lambda: _set_pace(connection, campaign, said), datetime.now(UTC))
+
+
+def _set_pace(connection: Connection, campaign: str, said: Said) -> float:
+    overview.expect(connection, campaign, said.document["digest"])
+    if overview.closed(connection, [campaign]):
+        raise LedgerError(f"campaign {campaign!r} is over: it has no pace to change")
+    per_second, most = said.document["per_second"], throttle.planned(connection, campaign)
+    if not 0 < per_second <= most:
+        raise LedgerError(
+            f"the pace of {campaign!r} should be above 0 and at most its approved plan's {most:g} a second, not"
+            f" {per_second:g}: pause it to stop it, plan anew to go faster"
+        )
+    before = throttle.pace(connection, campaign)
+    throttle.set_pace(connection, campaign, per_second)
+    return before
 
 
 _STILL_IN_FLIGHT = frozenset({State.ACTIVATING, State.SCHEDULED, State.UNKNOWN, State.QUARANTINED})

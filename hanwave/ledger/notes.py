@@ -18,6 +18,16 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
+class By:
+    """Who lets more happen, why, on which plan (by the digest that was read), and under which idempotency key."""
+
+    actor: str
+    reason: str
+    digest: str
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Said:
     """A note to be kept: who did what to which subject ("release/x", "campaign/x/wave/1"), and why."""
 

@@ -5,8 +5,12 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from hanwave.ledger import campaigns, stops
+from hanwave.ledger import campaigns, stops, throttle
+from hanwave.ledger.database import LedgerError
 from hanwave.rollout.gate import Verdict
+
+SHOWN = 16
+"""Digits of a plan's digest that its page shows, and that name it in whatever widens; an approval takes all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,14 @@ class View:
     stops: list[str] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
     """Why devices whose turn it would be wait, the most common reasons first: closed windows, budgets, holds."""
+    pace: float | None = None
+    """Activations a second, over all, that it may have now."""
+
+    def other_plan(self, digest: str) -> str | None:
+        """The sentence that refuses a digest of another plan; None where it is this one's, or its first SHOWN digits."""
+        if digest == self.digest or (len(digest) >= SHOWN and self.digest.startswith(digest)):
+            return None
+        return f"the plan of {self.name} is {self.digest}, not {digest[:40]!r}: read it again before you act on it"
 
 
 def view(connection: Connection, name: str, now: datetime | None = None) -> View | None:
@@ -75,7 +87,24 @@ def view(connection: Connection, name: str, now: datetime | None = None) -> View
         funnel=campaigns.shown(connection, name),
         stops=[str(stop) for stop in stops.open_stops(connection, name)],
         held=_held(connection, name, now) if now else [],
+        pace=throttle.pace(connection, name),
     )
+
+
+def known(connection: Connection, name: str) -> View:
+    """The campaign of that name; LedgerError where there is none."""
+    found = view(connection, name)
+    if found is None:
+        raise LedgerError(f"there is no campaign {name!r}")
+    return found
+
+
+def expect(connection: Connection, name: str, digest: str) -> View:
+    """The campaign, where its plan is the one that was read; LedgerError otherwise."""
+    found = known(connection, name)
+    if refusal := found.other_plan(digest):
+        raise LedgerError(refusal)
+    return found
 
 
 def _held(connection: Connection, name: str, now: datetime) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from hanwave.ledger import budgets
+from hanwave.ledger import budgets, throttle
 from hanwave.ledger.campaigns import Frame
 from hanwave.ledger.checks import exposed
 from hanwave.ledger.tables.campaigns import REACHED
@@ -82,7 +82,8 @@ _PICK = text(
 
 def pick(connection: Connection, frame: Frame, wave: int, now: datetime, since: timedelta) -> list[str]:
     """Give their turn to due devices of a wave, and reserve their slots; since: how long ago that was last done."""
-    span, pace = min(since, PICK_AGAIN), frame.policy.pace
+    span = min(since, PICK_AGAIN)
+    pace = frame.policy.pace.model_copy(update={"overall": throttle.pace(connection, frame.name)})
     picked = _picked(connection, frame.name, wave, now)
     cap = frame.policy.exposure_cap - exposed(connection, frame, wave) - picked
     room = max(0, min(allowance(pace.overall, span, now), cap, _MOST))

@@ -13,8 +13,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
-from hanwave.ledger import campaigns, control, notes, planning
+from hanwave.ledger import campaigns, control, notes, overview, planning
 from hanwave.ledger.database import LedgerError
+from hanwave.ledger.notes import By
 from hanwave.rollout.request import CampaignRequest, Cohort
 
 
@@ -27,19 +28,25 @@ class Restore:
     in_flight: int
 
 
-def plan_rollback(
-    ledger: Engine, campaign: str, releases: Sequence[str], reason: str, actor: str, *, key: str | None = None
-) -> Restore:
-    """Withdraw a campaign, and plan one for each fallback release, first come first served. Again: the same plans."""
+def plan_rollback(ledger: Engine, campaign: str, releases: Sequence[str], by: By) -> Restore:
+    """Withdraw a campaign, and plan one for each fallback release, first come first served. Again: the same plans.
+
+    LedgerError, with nothing changed, where the digest is another plan's or a release is of another device type.
+    """
     with ledger.connect() as connection:
+        overview.expect(connection, campaign, by.digest)
         _check(connection, campaign, releases)
-    said = notes.Said(actor, "roll back", f"campaign/{campaign}", reason, {"releases": list(releases)}, key)
+    document = {"releases": list(releases), "digest": by.digest}
+    said = notes.Said(by.actor, "roll back", f"campaign/{campaign}", by.reason, document, by.key)
     # Two transactions: while the first holds the lock of the stop rows nobody sends, and planning takes minutes.
-    in_flight = control.withdraw_campaign(ledger, campaign, reason, actor, key=key)
+    in_flight = control.withdraw_campaign(ledger, campaign, by.reason, by.actor, key=by.key)
     with ledger.begin() as connection:
         return Restore(
             **notes.once(
-                connection, said, lambda: _restore(connection, campaign, releases, actor, in_flight), datetime.now(UTC)
+                connection,
+                said,
+                lambda: _restore(connection, campaign, releases, by.actor, in_flight),
+                datetime.now(UTC),
             )
         )
 

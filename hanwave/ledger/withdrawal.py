@@ -2,8 +2,8 @@
 
 Guarantees: no more are outstanding than can be cancelled, at the rate that the policy counts on, before the earliest falls
 due; a halt or an open breaker withdraws each that was sent and has not fallen due, earliest first, with no mark but the
-stop's own row, so that whoever finds the row can begin; so does an urgent campaign that takes the device over; a pause
-withdraws nothing.
+stop's own row, so that whoever finds the row can begin; so do an urgent campaign that takes the device over, and a
+person who cancels its update; a pause withdraws nothing.
 """
 
 from collections.abc import Sequence
@@ -57,7 +57,8 @@ _DUE = text(
     f"""
     SELECT f.id, f.campaign, f.wave, f.at FROM ({_DATED}) f LEFT JOIN device d ON d.eui = f.eui
     WHERE f.at > :now AND f.sends > 0 AND f.state <> 'quarantined'
-    AND (EXISTS ({TAKER.format(update="f")}) OR EXISTS (
+    AND (EXISTS ({TAKER.format(update="f")})
+        OR EXISTS (SELECT 1 FROM device_event e WHERE e.update_id = f.id AND e.kind = 'cancelled') OR EXISTS (
         SELECT 1 FROM stop s WHERE s.lifted_at IS NULL AND s.kind IN ('halt', 'breaker')
         AND (s.leg IS NULL OR s.leg = 'activate')
         AND (s.scope = 'all' OR (s.scope, s.value) IN (

@@ -64,7 +64,28 @@ def decide(
     case = _Case(standing, device_type, policy, now, incidents)
     if standing.quarantined and standing.state not in ENDED:
         return _quarantined(case)
+    if standing.cancelled and not _is_under_way(case):
+        return _cancelled(case)
     return _RULES[standing.state](case)
+
+
+_UNDER_WAY = frozenset({State.ACTIVATING, State.SCHEDULED, State.UNKNOWN, State.ACTIVATED, State.CONFIRMED})
+"""The image was activated, or may yet be: what comes of it is waited for, and asked, whoever has cancelled the update."""
+
+
+def _is_under_way(case: "_Case") -> bool:
+    # A PPMID activates whatever was sent to it.
+    sent = case.device_type.one_step and case.standing.state in {State.REQUESTED, State.DELIVERED}
+    return sent or case.standing.state in _UNDER_WAY | ENDED
+
+
+def _cancelled(case: "_Case") -> Decision:
+    """Harm stays what it is: to cancel an update does not take it out of the gate's count."""
+    outcome = _HARM.get(case.standing.state, Outcome.CANCELLED)
+    return Decision(Step.CLOSE, outcome=outcome, reason=case.standing.cancelled or "")
+
+
+_HARM = {State.VERIFICATION_FAILED: Outcome.NOT_VERIFIED, State.FAILED: Outcome.FAILED}
 
 
 RETRYABLE = frozenset({"OtherRequestInProgress", "E20", "E21", "E30", "E31"})

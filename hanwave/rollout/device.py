@@ -108,6 +108,8 @@ class Standing:
     """Whether the DCC holds a request, of any attempt, that would change the device if it were released."""
     not_held: bool = False
     """Whether the device's last word is that it does not hold the image: it holds none or another, or refused it."""
+    cancelled: str | None = None
+    """Why a person ended the update; None where nobody did."""
 
     def attempt(self, leg: Leg) -> int:
         """The highest attempt granted in that leg; 0 where there was none."""
@@ -145,6 +147,7 @@ def fold(events: Iterable[Event], target: Target) -> Standing:
         dated=_dated(facts),
         quarantined=bool(facts.quarantined),
         not_held=_not_held(facts, target),
+        cancelled=(facts.cancelled.reason or "cancelled") if facts.cancelled else None,
     )
 
 

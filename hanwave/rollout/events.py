@@ -98,6 +98,8 @@ class Kind(StrEnum):
     """The device said something, whatever it was."""
 
     # How it ends.
+    CANCELLED = "cancelled"
+    """A person ended this device's update, for a reason: nothing more is sent that would change the device."""
     SETTLED = "settled"
     """The soak is over and its checks passed."""
     CLOSED = "closed"
@@ -120,4 +122,4 @@ class Event:
     version: str | None = None
     detail: str | None = None
     reason: str | None = None
-    """Of a CLOSED one, whose detail is the outcome: why."""
+    """Of a CLOSED one, whose detail is the outcome, and of a CANCELLED one: why."""

@@ -15,6 +15,7 @@ TELLS_VERSION = frozenset({Kind.VERSION, Kind.ACTIVATED, Kind.ACTIVATION_FAILED}
 _OWN_WORD = frozenset({Evidence.DEVICE, Evidence.READ_BACK})
 _TELLS_OF_IMAGE = frozenset({Kind.VERIFIED, Kind.VERIFICATION_FAILED})
 _SILENCE = frozenset({Kind.OVERDUE, Kind.UNREACHED})
+_OF_THE_WHOLE = frozenset({Kind.CLOSED, Kind.CANCELLED})
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 # Evidence that names its request, and so shows that the request left quarantine. An 8F72 and an 8F8B name none.
@@ -66,12 +67,12 @@ def _quarantined(events: list[Event]) -> frozenset[tuple[int, Leg, int]]:
 
 
 class Facts:
-    """What is known of one hop. An update is closed whole, so a closing counts in every hop; so does a quarantine."""
+    """What is known of one hop. An update is closed whole, so a closing counts in every hop; so do cancel and quarantine."""
 
     def __init__(self, events: Iterable[Event], hop: int) -> None:
         """Take the events of an update, in any order, however often each."""
         known = sorted(set(events), key=_place)
-        here = [e for e in known if e.hop == hop or e.kind is Kind.CLOSED]
+        here = [e for e in known if e.hop == hop or e.kind in _OF_THE_WHOLE]
         released = {(e.leg, e.attempt): e.at for e in here if e.kind is Kind.RELEASED}
         # A request was not overdue while the DCC held it: its wait began with the release.
         self.events = [e for e in here if not (e.kind in _SILENCE and e.at <= released.get((e.leg, e.attempt), _NEVER))]
@@ -79,6 +80,7 @@ class Facts:
         for event in self.events:
             self._of[event.leg].append(event)
         self.quarantined = _quarantined(known)
+        self.cancelled = next((e for e in self.events if e.kind is Kind.CANCELLED), None)
         self.said = [e for e in self.events if _is_own_word(e)]
         self.word = self.said[-1] if self.said else None
         """The device's own latest word for the version that it runs."""

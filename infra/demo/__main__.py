@@ -129,7 +129,8 @@ async def _hold_and_roll_back(client: Client) -> None:
     if held.passed or any(w.opened for w in view.waves[1:]):
         raise DemoError(f"{ILL} should have been held at its first gate")
     _say(f"{ILL}: HELD. Wave 1 says {held.verdict}: {held.reason}")
-    restore = await campaign.roll_back(reason="devices go quiet after they report success", actor="demo-operator")
+    why = "devices go quiet after they report success"
+    restore = await campaign.roll_back(reason=why, actor="demo-operator", digest=view.digest)
     _say(f"{ILL}: rolls back by {', '.join(restore.campaigns)}; left out: {restore.left_out or 'none'}")
     await asyncio.gather(*(_follow(client.campaign(name)) for name in restore.campaigns))
     await campaign.wait()

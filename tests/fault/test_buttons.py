@@ -20,6 +20,7 @@ from temporalio.exceptions import CancelledError
 from activities.wave import now
 from hanwave import names
 from hanwave.ledger import control, outbox
+from hanwave.ledger.notes import By
 from hanwave.rollout.events import Leg
 from tests.support.dcc import Dcc, good
 from tests.support.ledger import World
@@ -133,10 +134,14 @@ async def reset(client: Client, workflow_id: str, point: int = 0) -> None:
     )
 
 
+def resume(world: World, name: str) -> None:
+    control.resume(world.engine, name, By("ann", "a slip of the hand", world.digest()))
+
+
 async def restore(world: World, client: Client, name: str) -> None:
     """What an operator does after a halt by mistake."""
     await recover(client, world.engine, name)
-    await asyncio.to_thread(control.resume, world.engine, name, "a slip of the hand", "ann")
+    await asyncio.to_thread(resume, world, name)
 
 
 async def ends(world: World, dcc: Dcc) -> None:
@@ -287,7 +292,7 @@ async def test_a_wrong_signal_wedges_nothing(fleet, temporal, arguments):
         handle = temporal.get_workflow_handle(names.campaign_id(name))
         await asyncio.wait_for(handle.execute_update("halt", {"actor": "ann", "reason": "smoke"}), 20)
         assert stops(fleet) == [("campaign", name, "ann")]
-        await asyncio.to_thread(control.resume, fleet.engine, name, "checked", "ann")
+        await asyncio.to_thread(resume, fleet, name)
         await ends(fleet, dcc)
 
 

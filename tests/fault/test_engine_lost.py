@@ -47,7 +47,8 @@ async def test_campaigns_end_although_temporals_database_was_deleted(world, monk
         await asyncio.sleep(3)
         assert world.value(forward) == sent, "something forward left before the halts were lifted"
         for campaign in (esme, ppmid):
-            await campaign.resume(reason="Temporal's database was lost, and is recovered", actor="ann")
+            digest = (await campaign.status()).digest
+            await campaign.resume(reason="Temporal's database was lost, and is recovered", actor="ann", digest=digest)
         ends = [await asyncio.wait_for(campaign.wait(), 150) for campaign in (esme, ppmid)]
     assert all(wave.passed for end in ends for wave in end.waves)
     assert world.unknown() == []

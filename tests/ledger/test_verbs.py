@@ -4,9 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
-from hanwave.ledger import control, rollback
+from hanwave.ledger import control, overview, rollback, throttle
 from hanwave.ledger.database import LedgerError
+from hanwave.ledger.notes import By
 from hanwave.ledger.stops import Scope
 from hanwave.rollout.events import Leg
 from tests.support.ledger import World
@@ -36,8 +38,12 @@ def halt(world: World, reason: str = "smoke", **more):
     return control.halt(world.engine, Scope("campaign", NAME), reason, "ann", patience=1, **more).stop_id
 
 
-def resume(world: World, **more):
-    return control.resume(world.engine, NAME, "calm", "ann", **more)
+def by(world: World, actor: str = "ann", key: str | None = None, digest: str | None = None) -> By:
+    return By(actor, "checked", digest or world.digest(), key)
+
+
+def resume(world: World, leg: Leg | None = None, **more):
+    return control.resume(world.engine, NAME, by(world, **more), leg)
 
 
 def approve(world: World, **more):
@@ -45,20 +51,26 @@ def approve(world: World, **more):
 
 
 def go_on(world: World, **more):
-    return control.go_on(world.engine, NAME, "checked", "bob", **more)
+    return control.go_on(world.engine, NAME, by(world, **more))
+
+
+def change_pace(world: World, per_second: float = 2.5, **more):
+    return control.change_pace(world.engine, NAME, per_second, by(world, **more))
 
 
 def roll_back(world: World, **more):
-    return rollback.plan_rollback(world.engine, NAME, [], "quiet", "ann", **more)
+    return rollback.plan_rollback(world.engine, NAME, [], by(world, **more))
 
 
 def everything(world: World) -> list[object]:
     """What the ledger holds of stops, notes, waves and campaigns."""
     with world.engine.connect() as connection:
-        return [connection.execute(text(f"SELECT * FROM {t}")).all() for t in ("stop", "note", "wave", "campaign")]
+        return [
+            connection.execute(text(f"SELECT * FROM {t}")).all() for t in ("stop", "note", "wave", "campaign", "pace")
+        ]
 
 
-@pytest.mark.parametrize("verb", [pause, halt, resume, approve, go_on, roll_back])
+@pytest.mark.parametrize("verb", [pause, halt, resume, approve, go_on, change_pace, roll_back])
 def test_the_same_key_again_changes_nothing_and_gives_the_same_answer(spring, verb):
     failed_gate(spring)
     if verb is resume:
@@ -118,3 +130,107 @@ def test_nothing_gates_a_halt_neither_its_key_nor_another_reason(spring):
     resume(spring)
     assert halt(spring, key="k-1") > first
     assert spring.count("stop", "lifted_at IS NULL") == 1
+
+
+@pytest.mark.parametrize("verb", [resume, go_on, change_pace, roll_back])
+@pytest.mark.parametrize("digest", ["0" * 64, "digest", "DIGEST-SPRING", " "])
+def test_what_widens_is_refused_on_another_plan_than_was_read(spring, verb, digest):
+    failed_gate(spring)
+    pause(spring)
+    before = everything(spring)
+    with pytest.raises(
+        LedgerError, match=r"the plan of spring is digest-spring, not '.*': read it again before you act"
+    ):
+        verb(spring, digest=digest)
+    assert everything(spring) == before
+
+
+def test_the_first_digits_of_a_digest_name_the_plan_and_fewer_do_not(spring):
+    digest = "3f0c8d21a4b96e75" + "0" * 48
+    with spring.engine.begin() as connection:
+        connection.execute(text("UPDATE campaign SET digest = :digest"), {"digest": digest})
+    pause(spring)
+    with pytest.raises(LedgerError, match="read it again"):
+        resume(spring, digest=digest[: overview.SHOWN - 1])
+    assert len(resume(spring, digest=digest[: overview.SHOWN])) == 1
+
+
+def test_an_approval_takes_the_whole_digest_and_a_changed_plan_voids_it(spring):
+    assert approve(spring) == 1
+    with spring.engine.begin() as connection:
+        connection.execute(text("UPDATE campaign SET digest = 'another-plan-of-this-name'"))
+    with spring.engine.connect() as connection:
+        assert overview.known(connection, NAME).approvers == []
+    with pytest.raises(LedgerError, match="the plan's digest is"):
+        control.approve(spring.engine, NAME, "another-plan-of-th", "bob")
+
+
+def test_two_people_are_two_approvals_and_one_person_twice_is_one(spring):
+    assert [control.approve(spring.engine, NAME, spring.digest(), who) for who in ("bob", "bob", "eve")] == [1, 1, 2]
+    with pytest.raises(LedgerError, match="ann is the author"):
+        control.approve(spring.engine, NAME, spring.digest(), "ann")
+
+
+def legs(world: World) -> list[str | None]:
+    """The legs that are stopped."""
+    with world.engine.connect() as connection:
+        return list(connection.execute(text("SELECT leg FROM stop WHERE lifted_at IS NULL ORDER BY leg")).scalars())
+
+
+def test_each_leg_is_paused_and_resumed_apart(spring):
+    for leg in (Leg.DISTRIBUTE, Leg.ACTIVATE):
+        control.pause(spring.engine, NAME, leg, "storm", "ann")
+    assert ["activate only" in each for each in resume(spring, Leg.ACTIVATE)] == [True]
+    assert legs(spring) == ["distribute"]
+
+
+def test_one_leg_of_a_pause_of_both_goes_on_alone_and_the_other_keeps_its_reason(spring):
+    control.pause(spring.engine, NAME, None, "storm", "eve")
+    resume(spring, Leg.ACTIVATE)
+    assert legs(spring) == ["distribute"]
+    assert spring.count("stop", "lifted_at IS NULL AND reason = 'storm' AND actor = 'eve' AND kind = 'pause'") == 1
+    resume(spring, Leg.DISTRIBUTE)
+    assert legs(spring) == []
+
+
+def test_a_resume_of_one_leg_lifts_no_halt(spring):
+    halt(spring)
+    with pytest.raises(
+        LedgerError, match="no pause of activate stops 'spring', but halt of campaign spring by ann: smoke"
+    ):
+        resume(spring, Leg.ACTIVATE)
+    assert legs(spring) == [None]
+
+
+def current(world: World) -> float:
+    with world.engine.connect() as connection:
+        return throttle.pace(connection, NAME)
+
+
+def test_the_last_pace_that_was_set_holds_and_each_stays_on_record(spring):
+    planned = current(spring)
+    assert [change_pace(spring, rate) for rate in (5, 2.5, planned)] == [planned, 5, 2.5]
+    assert current(spring) == planned
+    assert spring.count("pace") == 3
+
+
+@pytest.mark.parametrize("rate", [0, -1, 1e9, float("nan"), float("inf")])
+def test_no_pace_is_above_the_approved_plans_nor_a_stop_in_disguise(spring, rate):
+    before = everything(spring)
+    with pytest.raises(LedgerError, match="at most its approved plan's 20 a second") as refused:
+        change_pace(spring, rate)
+    assert len(str(refused.value)) <= 240
+    assert everything(spring) == before
+
+
+def test_a_campaign_that_is_over_has_no_pace_to_change(spring):
+    with spring.engine.begin() as connection:
+        connection.execute(text("UPDATE campaign SET closed_at = now()"))
+    with pytest.raises(LedgerError, match="is over"):
+        change_pace(spring)
+
+
+def test_a_pace_is_never_changed_in_place(spring):
+    change_pace(spring)
+    with pytest.raises(DBAPIError, match=r"append-only|permission denied"), spring.engine.begin() as connection:
+        connection.execute(text("UPDATE pace SET per_second = 1000"))

@@ -93,7 +93,8 @@ async def approved_paused_and_resumed(r: Recorder) -> None:
         await handle.execute_update("approve", {"actor": "bob", "digest": r.world.digest()})
         await until(handle, "stops wave 1")
         await asyncio.sleep(2)  # the wave itself sweeps, and sees it too
-        await handle.execute_update("resume", {"actor": "ann", "reason": "the storm is over"})
+        over = {"actor": "ann", "reason": "the storm is over", "digest": r.world.digest()}
+        await handle.execute_update("resume", over)
         await r.client.get_workflow_handle(names.wave_id(r.name, 1)).signal(names.NUDGE)
         await handle.result()
     await r.keep("campaign-approved", handle.id)
@@ -107,7 +108,8 @@ async def rolled_back(r: Recorder) -> None:
         await until(handle, "gate of wave 1")
         r.world.runs("00000002", r.world.exposed())
         dcc.behaviour = good_at(OLD)
-        await handle.execute_update("roll_back", {"actor": "ann", "reason": "quiet", "releases": ["r1"]})
+        back = {"actor": "ann", "reason": "quiet", "digest": r.world.digest(), "releases": ["r1"]}
+        await handle.execute_update("roll_back", back)
         await handle.result()
     await r.keep("campaign-rolled-back", handle.id)
     await r.keep("campaign-rollback", f"{handle.id}-back-1")

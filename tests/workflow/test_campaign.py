@@ -6,12 +6,14 @@ from itertools import count
 
 import pytest
 from temporalio.client import Client, WorkflowFailureError, WorkflowUpdateFailedError
+from temporalio.exceptions import ApplicationError
 
 from hanwave import names
 from hanwave.ledger import control
 from tests.support.dcc import ACB, Behaviour, Dcc, broken, good, quiet
-from tests.support.ledger import US, World
+from tests.support.ledger import US, World, eui
 from workers.wiring import campaign_worker, gateway_worker
+from workflows import verbs
 
 pytestmark = [pytest.mark.workflow, pytest.mark.asyncio(loop_scope="session")]
 _numbers = count(1)
@@ -25,6 +27,16 @@ FAST = {
     "attempts": {"read": 1, "back_off": "1s"},
     # Waves of one or two devices rule out no less.
     "gate": {"harm": 0.7, "silence": 0.7, "confidence": 0.6},
+}
+
+KINDS: dict[str, type[verbs.Verb]] = {
+    "approve": verbs.Approve,
+    "pause": verbs.Pause,
+    "resume": verbs.Resume,
+    "go_on": verbs.Widen,
+    "change_pace": verbs.ChangePace,
+    "cancel_device": verbs.CancelDevice,
+    "roll_back": verbs.RollBack,
 }
 
 
@@ -86,7 +98,8 @@ async def test_a_rollback_takes_every_exposed_device_back(fleet, temporal):
         await until(handle, "gate of wave 1")
         fleet.runs("00000002", fleet.exposed())
         dcc.behaviour = good_at("00000001")
-        restored = await handle.execute_update("roll_back", {"actor": "ann", "reason": "quiet", "releases": ["r1"]})
+        back = {"actor": "ann", "reason": "quiet", "digest": fleet.digest(), "releases": ["r1"]}
+        restored = await handle.execute_update("roll_back", back)
         assert restored["campaigns"] == [f"{handle.id.removeprefix('campaign/')}-back-1"]
         await asyncio.wait_for(handle.result(), 40)
     assert fleet.count("campaign_device", "state = 'settled' AND campaign LIKE '%back-1'") == 2
@@ -105,14 +118,14 @@ async def test_approvals_are_waited_for_and_the_author_cannot_give_one(fleet, te
         await asyncio.wait_for(handle.result(), 40)
 
 
-WRONG = ([], [None], ["rubbish"], [{}, {}], [7], [{"reason": ""}])
+WRONG = ([], [None], ["rubbish"], [{}, {}], [7], [{"reason": ""}], [{"actor": "ann", "reason": " ", "digest": "0"}])
 
 
 async def test_a_wrong_update_is_refused_in_a_sentence_and_the_next_halt_works(fleet, temporal):
     async with running(fleet, temporal, quiet):
         handle = await start(temporal, approvals=1)
         await until(handle, "1 approval")
-        for verb in ("approve", "pause", "resume", "go_on", "roll_back"):
+        for verb in KINDS:
             for arguments in WRONG:
                 with pytest.raises(WorkflowUpdateFailedError) as refused:
                     await handle.execute_update(verb, args=arguments)
@@ -155,6 +168,97 @@ async def test_an_update_with_a_key_is_one_act_however_often_it_is_sent(fleet, t
             await handle.execute_update("pause", {**given, "leg": "activate"})
         assert "the key 'storm-of-monday' was used for another pause" in str(refused.value.cause)
         await handle.terminate()
+
+
+@pytest.mark.parametrize(
+    ("verb", "more"),
+    [("resume", {}), ("go_on", {}), ("change_pace", {"per_second": 1}), ("roll_back", {"releases": ["r2"]})],
+)
+async def test_what_widens_is_refused_on_another_plan_than_was_read(fleet, temporal, verb, more):
+    async with running(fleet, temporal, quiet):
+        handle = await start(temporal, approvals=1)
+        await until(handle, "1 approval")
+        with pytest.raises(WorkflowUpdateFailedError) as refused:
+            await handle.execute_update(verb, {"actor": "ann", "reason": "why not", "digest": "0" * 64, **more})
+        assert f"is {fleet.digest()}, not '0000" in str(refused.value.cause)
+        await handle.terminate()
+    assert fleet.count("stop") == fleet.count("note") == 0
+
+
+@pytest.mark.parametrize(
+    ("verb", "given", "sentence"),
+    [
+        ("pause", {"leg": "read"}, "leg: input should be"),
+        ("resume", {"leg": "withdraw", "digest": "0"}, "leg: input should be"),
+        ("change_pace", {"per_second": 0, "digest": "0"}, "per_second: input should be greater than 0"),
+        ("change_pace", {"per_second": "fast", "digest": "0"}, "per_second: input should be a valid number"),
+        ("change_pace", {"per_second": 1}, "digest: field required"),
+        ("cancel_device", {"device": "the red one"}, "device: value error"),
+        ("cancel_device", {}, "device: field required"),
+        ("go_on", {"digest": "0", "key": ""}, "key: string should have at least 1 character"),
+        ("go_on", {"digest": "0", "wave": 1}, "wave: extra inputs are not permitted"),
+    ],
+    ids=str,
+)
+async def test_a_wrong_field_of_a_verb_is_named_beside_a_right_input(given, verb, sentence):
+    wrong = {"actor": "ann", "reason": "storm", **given}
+    with pytest.raises(ApplicationError) as refused:
+        verbs.read(KINDS[verb], wrong)
+    assert sentence in str(refused.value)
+    assert "a right one is" in str(refused.value)
+    assert len(refused.value.message) <= 240
+
+
+@pytest.mark.parametrize("kind", list(KINDS.values()))
+async def test_the_right_input_that_a_refusal_shows_is_right(kind):
+    assert verbs.read(kind, verbs.example(kind)).actor
+
+
+async def test_one_device_is_cancelled_and_the_others_go_on(fleet, temporal):
+    async with running(fleet, temporal) as dcc:
+        handle = await start(temporal, approvals=1)
+        await until(handle, "1 approval")
+        given = {"actor": "ann", "reason": "a complaint", "device": eui(3)}
+        cancelled = await handle.execute_update("cancel_device", given)
+        assert cancelled == {"eui": eui(3), "state": "closed", "ended": True, "outcome": "cancelled"}
+        with pytest.raises(WorkflowUpdateFailedError) as refused:
+            await handle.execute_update("cancel_device", given)
+        assert "has ended" in str(refused.value.cause)
+        await handle.execute_update("approve", {"actor": "bob", "digest": fleet.digest()})
+        await asyncio.wait_for(handle.result(), 40)
+    assert eui(3) not in {posted for _, _, posted in dcc.posts}
+    assert fleet.count("campaign_device", "state = 'settled'") == 4
+
+
+async def test_a_pace_is_changed_while_the_campaign_runs_and_never_above_its_plan(fleet, temporal):
+    async with running(fleet, temporal):
+        handle = await start(temporal, approvals=1)
+        await until(handle, "1 approval")
+        given = {"actor": "ann", "reason": "a busy hub", "digest": fleet.digest()[:16]}
+        assert await handle.execute_update("change_pace", {**given, "per_second": 50}) == (
+            "50 activations a second at most, after 100"
+        )
+        with pytest.raises(WorkflowUpdateFailedError) as refused:
+            await handle.execute_update("change_pace", {**given, "per_second": 101})
+        assert "at most its approved plan's 100 a second, not 101" in str(refused.value.cause)
+        await handle.terminate()
+    assert fleet.count("pace") == 1
+
+
+async def test_each_leg_is_paused_and_resumed_apart(fleet, temporal):
+    async with running(fleet, temporal) as dcc:
+        handle = await start(temporal, approvals=1)
+        await until(handle, "1 approval")
+        digest = fleet.digest()
+        await handle.execute_update("pause", {"actor": "ann", "reason": "storm"})
+        await handle.execute_update("approve", {"actor": "bob", "digest": digest})
+        calm = {"actor": "ann", "reason": "calm", "digest": digest}
+        await handle.execute_update("resume", {**calm, "leg": "distribute"})
+        await wait_for(lambda: fleet.count("campaign_device", "state = 'held'") == 2, "the first wave holds its image")
+        assert {leg for _, leg, _ in dcc.posts} == {"distribute"}
+        await handle.execute_update("resume", {**calm, "leg": "activate"})
+        await asyncio.wait_for(handle.result(), 40)
+    assert fleet.count("campaign_device", "state = 'settled'") == 5
 
 
 async def test_whatever_is_sent_halts(fleet, temporal):
@@ -206,3 +310,11 @@ async def until(handle, text: str, seconds: float = 30) -> None:
             return
         await asyncio.sleep(0.2)
     raise AssertionError(f"the campaign waits for {said!r}, not {text!r}")
+
+
+async def wait_for(done, what: str, seconds: float = 40) -> None:
+    """Wait until that is so in the ledger."""
+    end = asyncio.get_running_loop().time() + seconds
+    while not await asyncio.to_thread(done):
+        assert asyncio.get_running_loop().time() < end, f"it never came to be that {what}"
+        await asyncio.sleep(0.1)

@@ -186,15 +186,22 @@ async def test_people_approve_pause_resume_pass_a_gate_and_roll_back(five, engin
         approved = await run_beside("campaign", "approve", name, "--digest", digest, "--actor", "bob", "--json")
         assert done(approved)["approvals"] == 1
         assert "storm" in (await waits(name, "what stops wave 1"))["stops"][0]
-        lifted = done(await run_beside("campaign", "resume", name, "--reason", "calm", "--json"))["lifted"]
+        read = ("--digest", digest[:16], "--json")
+        slower = done(await run_beside("campaign", "change-pace", name, "5", "--reason", "a busy hub", *read))
+        assert slower["done"].startswith("5 activations a second at most, after")
+        calm = ("campaign", "resume", name, "--reason", "calm", "--leg", "distribute", "--key", "calm-1", *read)
+        lifted = done(await run_beside(*calm))["lifted"]
         assert len(lifted) == 1
+        assert done(await run_beside(*calm))["lifted"] == lifted
+        refused = await run_beside("campaign", "go-on", name, "--reason", "looked", "--digest", "0" * 64)
+        assert f"the plan of {name} is {digest}, not '0000" in refused.err
         await waits(name, "gate of wave 1")
-        said = done(await run_beside("campaign", "go-on", name, "--reason", "looked", "--actor", "bob", "--json"))
+        said = done(await run_beside("campaign", "go-on", name, "--reason", "looked", "--actor", "bob", *read))
         assert said["done"] == "the gate of wave 1 is passed by bob"
         await waits(name, "gate of wave 2")
         five.runs("00000002", five.exposed())
         dcc.behaviour = good_at("00000001")
-        back = done(await run_beside("campaign", "roll-back", name, "--reason", "quiet", "--json"))
+        back = done(await run_beside("campaign", "roll-back", name, "--reason", "quiet", *read))
         assert back["campaigns"] == [f"{name}-back-1"]
         assert back["left_out"] == {}
         page = (await run_beside("campaign", "status", name)).out

@@ -149,7 +149,7 @@ async def test_a_campaign_is_watched_to_its_end_and_each_devices_story_is_whole(
         outcomes = [each async for each in campaign.outcomes()]
         story = await campaign.story(eui(0))
         with pytest.raises(NotRunningError):
-            await campaign.resume(reason="why not", actor="ann")
+            await campaign.resume(reason="why not", actor="ann", digest=seen[-1].digest)
         with pytest.raises(RefusedError, match="is over"):
             await campaign.pause(reason="late", actor="ann")
     assert [view.over for view in seen] == [False] * (len(seen) - 1) + [True]
@@ -204,7 +204,7 @@ async def test_a_halt_holds_with_no_worker_and_the_verbs_that_widen_say_that_nob
         assert halted.engine_told
         began = time.monotonic()
         with pytest.raises(EngineError, match="not known whether resume was taken"):
-            await campaign.resume(reason="no smoke", actor="ann")
+            await campaign.resume(reason="no smoke", actor="ann", digest=five.digest())
         assert time.monotonic() - began < 10
     assert five.count("stop", "lifted_at IS NULL") == 1
 
@@ -248,15 +248,16 @@ async def test_approvals_pauses_and_resumes_say_what_came_of_them(five, temporal
             with pytest.raises(RefusedError, match=sentence):
                 await campaign.approve(digest=said, actor=actor)
         with pytest.raises(RefusedError, match="nothing stops"):
-            await campaign.resume(reason="bored", actor="ann")
+            await campaign.resume(reason="bored", actor="ann", digest=digest)
         with pytest.raises(RefusedError, match="no gate"):
-            await campaign.go_on(reason="bored", actor="ann")
+            await campaign.go_on(reason="bored", actor="ann", digest=digest)
         await campaign.pause(reason="storm", actor="ann", leg="distribute")
         assert await campaign.approve(digest=digest, actor="bob") == 1
         assert "storm" in (await campaign.status()).stops[0]
-        assert ["storm" in each for each in await campaign.resume(reason="calm", actor="ann")] == [True]
+        lifted = await campaign.resume(reason="calm", actor="ann", digest=digest)
+        assert ["storm" in each for each in lifted] == [True]
         await until(campaign, "gate of wave 1")
-        assert "wave 1" in await campaign.go_on(reason="looked at them", actor="ann")
+        assert "wave 1" in await campaign.go_on(reason="looked at them", actor="ann", digest=digest)
         assert (await campaign.status()).waves[0].passed_by == "ann"
         await campaign.halt(reason="enough", actor="ann")
 
@@ -268,17 +269,17 @@ async def test_a_rollback_to_what_cannot_be_changes_nothing_and_a_right_one_take
     async with running(five, temporal, quiet) as dcc, connect() as client:
         campaign = await client.start(name, REQUEST)
         await until(campaign, "gate of wave 1")
-        before = everything(five)
+        before, digest = everything(five), five.digest()
         with pytest.raises(RefusedError, match="no release 'r0'"):
-            await campaign.roll_back(reason="quiet", actor="ann", releases=["r1", "r0"])
+            await campaign.roll_back(reason="quiet", actor="ann", digest=digest, releases=["r1", "r0"])
         with pytest.raises(RefusedError, match="name the releases"):
-            await campaign.roll_back(reason="quiet", actor="ann")
+            await campaign.roll_back(reason="quiet", actor="ann", digest=digest)
         assert everything(five) == before
         five.runs("00000002", five.exposed())
         dcc.behaviour = good_at("00000001")
-        restored = await campaign.roll_back(reason="quiet", actor="ann", releases=["r1"])
+        restored = await campaign.roll_back(reason="quiet", actor="ann", digest=digest, releases=["r1"])
         assert restored.campaigns == [f"{name}-back-1"]
-        again = await campaign.roll_back(reason="quiet", actor="ann", releases=["r1"])
+        again = await campaign.roll_back(reason="quiet", actor="ann", digest=digest, releases=["r1"])
         assert again.campaigns == restored.campaigns
         await until(campaign, f"the rollback: {name}-back-1")
         assert (await asyncio.wait_for(client.campaign(f"{name}-back-1").wait(), 40)).over
@@ -286,13 +287,24 @@ async def test_a_rollback_to_what_cannot_be_changes_nothing_and_a_right_one_take
 
 
 @pytest.mark.parametrize("actor", ["ann", " "])
-@pytest.mark.parametrize("verb", ["pause", "resume", "go_on", "roll_back"])
-async def test_no_verb_goes_without_a_reason_and_an_actor(five, connect, verb, actor):
+@pytest.mark.parametrize(
+    ("verb", "more"),
+    [
+        ("pause", {}),
+        ("cancel_device", {"eui": eui(0)}),
+        ("approve", {"digest": "0"}),
+        ("resume", {"digest": "0"}),
+        ("go_on", {"digest": "0"}),
+        ("change_pace", {"digest": "0", "per_second": 1}),
+        ("roll_back", {"digest": "0"}),
+    ],
+)
+async def test_no_verb_goes_without_a_reason_and_an_actor(five, connect, verb, more, actor):
     five.campaign([eui(0)])
     async with connect(NOBODY) as client:
         reason = " " if actor.strip() else "because"
         with pytest.raises(RefusedError, match="needs a"):
-            await getattr(client.campaign("spring"), verb)(reason=reason, actor=actor)
+            await getattr(client.campaign("spring"), verb)(reason=reason, actor=actor, **more)
     assert five.count("stop") == five.count("note") == 0
 
 

@@ -19,7 +19,7 @@ from temporalio.testing import WorkflowEnvironment
 from hanwave import names, search
 from tests.support.dcc import quiet
 from tests.support.ledger import World
-from tests.workflow.test_campaign import FAST, good_at, running, until
+from tests.workflow.test_campaign import FAST, good_at, running, until, wait_for
 from workflows.wave import WaveStart
 
 pytestmark = [pytest.mark.workflow, pytest.mark.asyncio(loop_scope="session")]
@@ -137,9 +137,10 @@ async def test_no_update_is_lost_while_a_campaign_continues_as_new(fleet, impati
         for table in ("note WHERE verb = 'pause'", "stop WHERE kind = 'pause'"):
             assert reasons(fleet, table) == Counter(f"number {number}" for number in range(30))
         async with asyncio.timeout(20):
-            await impatient.get_workflow_handle(handle.id).execute_update("resume", {"actor": "ann", "reason": "over"})
-            assert fleet.count("stop", "lifted_at IS NULL") == 0
             digest = fleet.digest()
+            over = {"actor": "ann", "reason": "over", "digest": digest}
+            await impatient.get_workflow_handle(handle.id).execute_update("resume", over)
+            assert fleet.count("stop", "lifted_at IS NULL") == 0
             await impatient.get_workflow_handle(handle.id).execute_update("approve", {"actor": "bob", "digest": digest})
         assert (await asyncio.wait_for(handle.result(), 40))["1"].startswith("pass")
     seen = await runs(impatient, handle)
@@ -161,16 +162,10 @@ async def test_a_rollback_is_waited_for_over_many_histories_and_started_once(fle
         fleet.runs("00000002", fleet.exposed())
         dcc.behaviour = good_at("00000001")
         running_ = impatient.get_workflow_handle(handle.id)
-        await running_.execute_update("roll_back", {"actor": "ann", "reason": "quiet", "releases": ["r1"]})
+        back = {"actor": "ann", "reason": "quiet", "digest": fleet.digest(), "releases": ["r1"]}
+        await running_.execute_update("roll_back", back)
         await asyncio.wait_for(handle.result(), 50)
     assert len(await runs(impatient, handle)) > 3
     assert fleet.count("campaign_device", "state = 'settled' AND campaign LIKE '%back-1'") == 5
     back = [leg for outbox, leg, _ in dcc.posts if leg == "activate"]
     assert len(back) == 10
-
-
-async def wait_for(done, what: str, seconds: float = 40) -> None:
-    end = asyncio.get_running_loop().time() + seconds
-    while not await asyncio.to_thread(done):
-        assert asyncio.get_running_loop().time() < end, f"it never came to be that {what}"
-        await asyncio.sleep(0.1)
