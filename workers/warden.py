@@ -17,7 +17,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.guard import stop_if_restored
 from activities.wave import start_device
 from hanwave import names
-from hanwave.ledger import audit, beats, campaigns, control, database, stops, waves
+from hanwave.ledger import audit, beats, budgets, campaigns, control, database, stops, waves
 from hanwave.ledger.witness import Witness
 from hanwave.rollout.device import ENDED
 from hanwave.settings import Settings, needed
@@ -132,6 +132,7 @@ def _by_campaign(ids: list[str]) -> dict[str, list[str]]:
 def _keep_house(ledger: Engine, now: datetime) -> None:
     with ledger.begin() as connection:
         campaigns.roll_up(connection)
+        budgets.roll_up(connection, now)
     audit.catch_up(ledger)
     with ledger.begin() as connection:
         beats.beat(connection, beats.WARDEN, now)

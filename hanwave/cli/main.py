@@ -21,7 +21,7 @@ Commands = dict[str, tuple[str, str]]
 """By name: where the command is ("module:attribute", a Typer or a function), and its line in the help."""
 
 COMMANDS: Commands = {
-    "campaign": ("hanwave.cli.campaign:app", "Plan, start, watch and steer campaigns."),
+    "campaign": ("hanwave.cli.campaign_ends:app", "Plan, start, watch and steer campaigns."),
     "device": (
         "hanwave.cli.device:device",
         "Tell one device's whole story: what was done to it and learnt of it, when, by whose word.",
@@ -33,6 +33,8 @@ COMMANDS: Commands = {
     "fleet": ("hanwave.cli.fleet:app", "Bring the supplier's devices into the ledger."),
     "hold": ("hanwave.cli.hold:app", "Keep updates away from a device, a model, a region, a hub or a home."),
     "incident": ("hanwave.cli.incident:app", "Record the DCC's maintenance and incidents."),
+    "budget": ("hanwave.cli.budget:app", "Service Requests against the supplier's anomaly-detection thresholds."),
+    "quarantine": ("hanwave.cli.quarantine:app", "Requests that the DCC holds above such a threshold."),
     "outage": ("hanwave.cli.outage:app", "Network operators' reports of outages of supply."),
     "audit": ("hanwave.cli.audit:app", "Export the audit chain, and verify an export."),
     "inbox": ("hanwave.cli.inbox:app", "Messages that could not be verified or understood."),

@@ -1,6 +1,6 @@
 """The client: plans, starts and finds campaigns, halts anything, and tells a device's story."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
@@ -10,15 +10,17 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from hanwave import names, search, settings
 from hanwave.client import campaign as campaigns
-from hanwave.client import engine
+from hanwave.client import engine, rehearsing
 from hanwave.client.campaign import Campaign, Halted
 from hanwave.client.errors import EngineError, NameTakenError
 from hanwave.client.link import Link, now
+from hanwave.client.rehearsing import How
 from hanwave.identifiers import EUI64
-from hanwave.ledger import database, planning, progress, scopes, story
+from hanwave.ledger import database, planning, progress, retrying, scopes, story
 from hanwave.ledger.draft import Draft, draft
 from hanwave.ledger.progress import Listed
 from hanwave.ledger.story import Story
+from hanwave.rollout.rehearsal.forecast import Forecast
 from hanwave.rollout.request import CampaignRequest, RequestError, check_name, parse_request
 
 Request = CampaignRequest | dict[str, Any] | str
@@ -67,7 +69,15 @@ class Client:
     async def plan(self, name: str, request: Request) -> Draft:
         """Draw the plan that `start` would freeze; nothing is changed, and nothing is asked of the engine."""
         wanted = parse_request(request)
-        return await self._link.ask(lambda connection: draft(connection, name, wanted, self._sender(wanted)))
+        return await self._link.ask(lambda connection: draft(connection, name, wanted, self._sender(wanted), now()))
+
+    async def rehearse(self, name: str, request: Request, how: How | None = None) -> Forecast:
+        """Run the plan that `start` would freeze in virtual time, and keep the forecast: `status` compares with it.
+
+        It takes some seconds to minutes of one processor. BehaviourError or LedgerError where there is nothing to go by.
+        """
+        wanted = parse_request(request)
+        return await rehearsing.rehearse(self._link, name, wanted, self._sender(wanted), how or How())
 
     async def start(self, name: str, request: Request) -> Campaign:
         """Freeze the plan, and start the campaign. Again, with the same request: the same campaign.
@@ -82,6 +92,22 @@ class Client:
         await self._link.ask(lambda connection: _freeze(connection, name, wanted, self._sender(wanted), down))
         await self._run(name)
         return self.campaign(name)
+
+    async def retry(
+        self, campaign: str, *, author: str, outcomes: Sequence[str] = (), name: str | None = None
+    ) -> Campaign:
+        """Start a new run over the devices of a campaign that ended so (without outcomes: that did not end well).
+
+        It is that campaign's request over those devices alone, under another name and author, with its lineage; its plan
+        is approved anew. LedgerError where there is no such outcome or device.
+        """
+        request, free = await self._link.ask(
+            lambda connection: (
+                retrying.request_for(connection, campaign, outcomes, author),
+                retrying.next_name(connection, campaign),
+            )
+        )
+        return await self.start(name or free, request)
 
     async def _engine_is_down(self) -> EngineError | None:
         try:

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from hanwave.identifiers import EUI64
-from hanwave.ledger import eligible, windows, withdrawal
+from hanwave.ledger import budgets, eligible, home_order, windows, withdrawal
 from hanwave.ledger.campaigns import SHADOW, Frame
 from hanwave.ledger.standing import Folded
 from hanwave.rollout.decide import Step
@@ -121,9 +121,10 @@ def _under_cap(connection: Connection, case: Case, devices: list[Folded]) -> Ref
     frame, request = case.frame, case.request
     if request.leg is Leg.DISTRIBUTE and not frame.device_type.one_step:
         return {}
-    room = frame.policy.exposure_cap - exposed(connection, frame, request.wave)
+    cap = frame.policy.of_wave(request.wave).exposure_cap
+    room = cap - exposed(connection, frame, request.wave)
     room += sum(d.standing.state in EXPOSED for d in devices)
-    reason = f"the wave's exposure cap of {frame.policy.exposure_cap} is reached"
+    reason = f"the wave's exposure cap of {cap} is reached"
     return _all((d.update_id for d in devices[max(0, room) :]), reason)
 
 
@@ -153,6 +154,22 @@ def _is_to_be_withdrawn(connection: Connection, case: Case, devices: list[Folded
     ids = [d.update_id for d in devices]
     found = {each.update_id for each in withdrawal.due(connection, case.now, len(ids), ids)}
     return _all((each for each in ids if each not in found), "it has nothing to withdraw now")
+
+
+def _before_it_at_home(connection: Connection, case: Case, devices: list[Folded]) -> Refusals:
+    """Of a home's devices that several campaigns are to update, the earlier type goes first, where it is due."""
+    found = home_order.waiting_before(connection, case.frame.device_type, [d.update_id for d in devices], case.now)
+    return {update_id: NotNow(f"the {first} of its home is due, and goes first") for update_id, first in found.items()}
+
+
+def budget_has_room(connection: Connection, case: Case, devices: list[Folded]) -> Refusals:
+    """The anomaly-detection thresholds of the User ID and the variant have room, and it is this campaign's turn."""
+    request, frame = case.request, case.frame
+    asked = budgets.Asked(
+        *(frame.user_id, request.service_reference, request.leg, frame.name, len(devices), frame.policy.batch)
+    )
+    allowed = budgets.take(connection, asked, case.now)
+    return {d.update_id: NotNow(allowed.reason, allowed.until) for d in devices[allowed.devices :]}
 
 
 _TAKE_LEASE = text(
@@ -214,16 +231,18 @@ FORWARD: tuple[Check, ...] = (
     _under_cap,
     _can_be_withdrawn,
     _not_in_shadow,
+    _before_it_at_home,
+    budget_has_room,
     _lease_free,
     _home_free,
 )
-OBSERVE: tuple[Check, ...] = (_step_is_due, _none_waits, _window_open)
-WITHDRAW: tuple[Check, ...] = (_is_to_be_withdrawn, _none_waits)
+OBSERVE: tuple[Check, ...] = (_step_is_due, _none_waits, _window_open, budget_has_room)
+WITHDRAW: tuple[Check, ...] = (_is_to_be_withdrawn, _none_waits, budget_has_room)
 CHECKS: dict[Leg, tuple[Check, ...]] = {
     Leg.DISTRIBUTE: FORWARD,
     Leg.ACTIVATE: FORWARD,
     Leg.READ: OBSERVE,
-    Leg.INVENTORY: (_none_waits,),
+    Leg.INVENTORY: (_none_waits, budget_has_room),
     Leg.WITHDRAW: WITHDRAW,
 }
 

@@ -56,22 +56,25 @@ _PICK = text(
     """
     WITH due AS (
         SELECT u.id, u.due_at, u.step, d.region, d.hub,
-            row_number() OVER (PARTITION BY u.step ORDER BY u.due_at, u.id) AS in_step,
             row_number() OVER (PARTITION BY d.region ORDER BY u.due_at, u.id) AS in_region,
             row_number() OVER (PARTITION BY d.hub ORDER BY u.due_at, u.id) AS at_hub
         FROM campaign_device u LEFT JOIN device d ON d.eui = u.eui
         WHERE u.campaign = :campaign AND u.wave = :wave AND u.due_at <= :now
         AND (u.picked_at IS NULL OR u.picked_at <= :since)
         AND (u.step = 'activate' OR (u.step = 'read' AND u.state = 'unknown'))
-    ), chosen AS (
-        SELECT due.id FROM due
+    ), ready AS (
+        SELECT due.id, due.due_at, due.step, row_number() OVER (PARTITION BY due.step ORDER BY due.due_at, due.id) AS in_step
+        FROM due
         LEFT JOIN unnest(CAST(:regions AS text[]), CAST(:rooms AS int[])) AS r(region, room) USING (region)
-        WHERE (due.step <> 'activate' OR due.in_step <= :budget) AND due.in_region <= coalesce(r.room, :in_region)
+        WHERE due.in_region <= coalesce(r.room, :in_region)
         AND (CAST(:gap AS timestamptz) IS NULL OR (due.at_hub = 1 AND NOT EXISTS (
             SELECT 1 FROM device n JOIN campaign_device p ON p.eui = n.eui
             JOIN outbox_device m ON m.update_id = p.id AND m.leg = 'activate' JOIN outbox b ON b.id = m.outbox_id
-            WHERE n.hub = due.hub AND b.granted_at > :gap AND b.state <> 'abandoned')))
-        ORDER BY due.due_at, due.id LIMIT :room
+            WHERE n.hub = due.hub AND b.granted_at > :gap AND b.state <> 'abandoned')
+            AND NOT EXISTS (SELECT 1 FROM device n JOIN campaign_device p ON p.eui = n.eui
+                WHERE n.hub = due.hub AND p.id <> due.id AND p.step = 'activate' AND p.picked_at > :since)))
+    ), chosen AS (
+        SELECT id FROM ready WHERE step <> 'activate' OR in_step <= :budget ORDER BY due_at, id LIMIT :room
     )
     UPDATE campaign_device SET picked_at = :now WHERE id IN (
         SELECT id FROM campaign_device WHERE id IN (SELECT id FROM chosen) ORDER BY id FOR UPDATE SKIP LOCKED)
@@ -85,7 +88,7 @@ def pick(connection: Connection, frame: Frame, wave: int, now: datetime, since: 
     span = min(since, PICK_AGAIN)
     pace = frame.policy.pace.model_copy(update={"overall": throttle.pace(connection, frame.name)})
     picked = _picked(connection, frame.name, wave, now)
-    cap = frame.policy.exposure_cap - exposed(connection, frame, wave) - picked
+    cap = frame.policy.of_wave(wave).exposure_cap - exposed(connection, frame, wave) - picked
     room = max(0, min(allowance(pace.overall, span, now), cap, _MOST))
     if room == 0:
         return []

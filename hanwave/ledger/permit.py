@@ -20,9 +20,8 @@ from hanwave.ledger.checks import Ask as Ask  # noqa: PLC0414 - what a permit is
 from hanwave.ledger.checks import Case, NotNow, Refusals
 from hanwave.ledger.counters import next_request_id
 from hanwave.ledger.standing import Fact, Folded, lock_standings, record_of
+from hanwave.rollout.budget import PermitClass, class_of
 from hanwave.rollout.events import Event, Kind, Leg
-
-_CLASSES = {Leg.READ: "observe", Leg.INVENTORY: "observe", Leg.WITHDRAW: "withdraw"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ def ask(connection: Connection, request: Ask, now: datetime) -> Permit:
     frame = campaigns.frame(connection, request.campaign)
     dated = windows.dated(frame, request.leg)
     case = Case(request, frame, now, windows.acts_at(connection, frame, request.update_ids, now) if dated else None)
-    forward = _class(request) == "forward"
+    forward = class_of(request.leg) is PermitClass.FORWARD
     if forward:
         stops.share(connection)
         if why := _stopped(connection, case):
@@ -57,20 +56,20 @@ def ask(connection: Connection, request: Ask, now: datetime) -> Permit:
     return Permit(outbox_id, request_id, tuple(f.update_id for f in granted), refused)
 
 
-def look(connection: Connection, update_id: int, now: datetime) -> int:
-    """Have a device's version read (11.2) out of its turn, whatever the rule asks for: the gateway sends it. The request.
+def look(connection: Connection, update_id: int, now: datetime) -> int | None:
+    """Have a device's version read (11.2) out of its turn, whatever the rule asks for: the gateway sends it.
+
+    The request; None where the budget of 11.2 has no room now.
 
     It takes the device's lease, where nobody has it: the answer is this update's.
     """
     device = lock_standings(connection, [update_id], now)[0]
-    checks.take_leases(connection, [update_id], now)
     request = Ask(device.campaign, device.wave, Leg.READ, [update_id], "11.2", parameters={"out_of_turn": True})
     case = Case(request, campaigns.frame(connection, device.campaign), now)
+    if checks.budget_has_room(connection, case, [device]):
+        return None
+    checks.take_leases(connection, [update_id], now)
     return _write(connection, case, [device])[0]
-
-
-def _class(request: Ask) -> str:
-    return _CLASSES.get(request.leg, "forward")
 
 
 def _stopped(connection: Connection, case: Case) -> str | None:
@@ -105,7 +104,7 @@ def _write(connection: Connection, case: Case, devices: list[Folded]) -> tuple[i
     values = {
         "request_id": request_id,
         "reference": request.service_reference,
-        "class": _class(request),
+        "class": str(class_of(request.leg)),
         "leg": request.leg,
         "user_id": case.frame.user_id,
         "campaign": request.campaign,

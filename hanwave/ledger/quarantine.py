@@ -52,13 +52,27 @@ def listed(connection: Connection) -> list[Quarantined]:
     ]
 
 
-def resolve(connection: Connection, request_id: str, *, released: bool, reason: str, actor: str, now: datetime) -> int:
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What a person says became of a request: released or deleted, why, what shows it, and who says so."""
+
+    released: bool
+    reason: str
+    evidence: str
+    """The DCC's reference of the release or the deletion, or where it was read."""
+    actor: str
+
+
+def resolve(connection: Connection, request_id: str, said: Resolution, now: datetime) -> int:
     """Record that a request was released (its deadline counts anew from now), or deleted; how many devices it is for.
 
-    LedgerError where it is not in quarantine, or no reason is given. Nothing is asked of the DCC: a person did that there.
+    LedgerError where it is not in quarantine, or no reason or evidence is given. Nothing is asked of the DCC: a person
+    did that there.
     """
-    if not reason.strip():
-        raise LedgerError("to say what became of a quarantined request needs a reason")
+    if not (said.reason.strip() and said.evidence.strip()):
+        raise LedgerError(
+            "to say what became of a quarantined request needs a reason, and the evidence: the DCC's reference"
+        )
     rows = connection.execute(
         text(
             f"SELECT q.update_id, q.hop, q.leg, q.attempt FROM ({HELD}) q"
@@ -69,9 +83,10 @@ def resolve(connection: Connection, request_id: str, *, released: bool, reason: 
     ).all()
     if not rows:
         raise LedgerError(f"request {request_id[:80]} is not in quarantine, by all that is known of it")
-    kind = Kind.RELEASED if released else Kind.DELETED
-    detail = None if released else "deleted in quarantine"
+    kind = Kind.RELEASED if said.released else Kind.DELETED
+    detail = None if said.released else "deleted in quarantine"
     facts = [Fact(r.update_id, Event(kind, now, Leg(r.leg), r.hop, r.attempt, detail=detail)) for r in rows]
     record(connection, facts, now)
-    notes.add(connection, notes.Said(actor, str(kind), f"request/{request_id}", reason), now)
+    document = {"evidence": said.evidence, "devices": len(rows)}
+    notes.add(connection, notes.Said(said.actor, str(kind), f"request/{request_id}", said.reason, document), now)
     return len(rows)

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, TextClause, text
 
 from hanwave.ledger import campaigns, incidents
 from hanwave.ledger.stops import open_breaker
-from hanwave.rollout.decide import Decision, Outcome, Step, decide
+from hanwave.rollout.decide import About, Decision, Outcome, Step, decide
 from hanwave.rollout.device import ENDED, IN_FLIGHT, Standing, State, Target, fold
 from hanwave.rollout.events import Event, Evidence, Kind, Leg
 from hanwave.rollout.gate import breaker
@@ -105,9 +105,14 @@ def _read(connection: Connection, update_ids: Iterable[int], now: datetime, stat
     return [Known(row, events[row.id], known.of(row.region)) for row in rows]
 
 
+# Of a GSME alone: its battery is what every image costs, whichever campaign sent it.
+_IMAGES = """CASE WHEN u.device_type = 'GSME' THEN (
+    SELECT count(DISTINCT (e.update_id, e.hop, e.attempt)) FROM campaign_device o
+    JOIN device_event e ON e.update_id = o.id AND e.kind = 'sent' AND e.leg = 'distribute'
+    WHERE o.eui = u.eui AND o.id <> u.id) ELSE 0 END"""
 _SELECT = (
     "SELECT u.id, campaign, wave, eui, u.device_type, hop, state, coalesce(d.region, 'Unknown') AS region,"
-    f" {incidents.KNOWN} AS incidents"
+    f" {incidents.KNOWN} AS incidents, {_IMAGES} AS images"
     " FROM campaign_device u LEFT JOIN device d USING (eui) WHERE u.id = ANY(:ids) ORDER BY u.id"
 )
 _ROWS, _LOCKED_ROWS = text(_SELECT), text(f"{_SELECT} FOR UPDATE OF u")
@@ -118,7 +123,8 @@ def _folded(connection: Connection, known: Known, events: Sequence[Event], now: 
     frame = campaigns.frame(connection, row.campaign)
     device_type = DeviceType(row.device_type)
     standing = fold(events, Target(frame.version, frame.image_hash, device_type.one_step, row.hop))
-    decision = decide(standing, device_type, frame.policy, now, known.lasted)
+    about = About(row.eui, row.region, row.images)
+    decision = decide(standing, device_type, frame.policy.of_wave(row.wave), now, known.lasted, about)
     return Folded(
         *(row.id, row.campaign, row.wave, row.eui, device_type, row.hop),
         *(standing, decision, State(row.state), known),

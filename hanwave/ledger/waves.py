@@ -5,21 +5,18 @@ turn than the exposure cap has room for, so nobody is woken to be told *not now*
 twice.
 """
 
-import math
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
-from hanwave.ledger import campaigns, control, judging, leavers, stops, urgency, windows
-from hanwave.ledger.checks import Refusals, exposed
+from hanwave.ledger import campaigns, control, judging, late, leavers, pacing, stops, urgency, windows
+from hanwave.ledger.checks import Refusals
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.standing import Fact, Folded, lock, record, refold, standings
 from hanwave.rollout.decide import Decision, Outcome, Step
 from hanwave.rollout.events import Event, Kind, Leg
 
-PICK_AGAIN = timedelta(minutes=5)
-"""A device that was given its turn and made nothing of it (its signal was lost) is given it again after this long."""
 _MOST_READS = 50  # a sweep: at some 20 a second, for so long the wave does nothing else
 _MOST = 2000  # rows a sweep: at some 50 us a fold, a tenth of a second under locks
 
@@ -56,7 +53,7 @@ def sweep(connection: Connection, campaign: str, wave: int, now: datetime, since
     stop = stops.blocking(connection, campaigns.frame(connection, campaign).user_id, campaign, wave, Leg.ACTIVATE)
     return Sweep(
         distribute=_waiting(connection, campaign, wave, now),
-        wake=[] if stop else _pick(connection, campaign, wave, now, since),
+        wake=[] if stop else pacing.pick(connection, campaigns.frame(connection, campaign), wave, now, since),
         read=_reads(connection, campaign, wave, now),
         start=_euis(connection, campaign, wave, "NOT started AND state NOT IN ('planned', 'settled', 'closed')"),
         ended=_euis(connection, campaign, wave, "started AND NOT told AND state IN ('settled', 'closed')"),
@@ -100,35 +97,6 @@ def closing(device: Folded, decision: Decision, now: datetime) -> Fact:
     """The fact that ends an update."""
     outcome = decision.outcome or Outcome.FAILED
     return Fact(device.update_id, Event(Kind.CLOSED, now, hop=device.hop, detail=outcome, reason=decision.reason))
-
-
-def _pick(connection: Connection, campaign: str, wave: int, now: datetime, since: timedelta) -> list[str]:
-    """Give their turn to as many due devices as cap and pace allow, oldest first; their slots are reserved from now."""
-    frame = campaigns.frame(connection, campaign)
-    policy = frame.policy
-    picked = connection.execute(
-        text(
-            "SELECT count(*) FROM campaign_device WHERE campaign = :campaign AND wave = :wave"
-            " AND step = 'activate' AND picked_at > :since"
-        ),
-        {"campaign": campaign, "wave": wave, "since": now - PICK_AGAIN},
-    ).scalar_one()
-    paced = math.ceil(policy.pace * min(since, PICK_AGAIN).total_seconds())
-    room = min(paced, policy.exposure_cap - exposed(connection, frame, wave) - picked)
-    rows = connection.execute(
-        text(
-            """
-            UPDATE campaign_device SET picked_at = :now WHERE id IN (
-                SELECT id FROM campaign_device WHERE campaign = :campaign AND wave = :wave AND due_at <= :now
-                AND (picked_at IS NULL OR picked_at <= :since)
-                AND (step = 'activate' OR (step = 'read' AND state = 'unknown'))
-                ORDER BY due_at, id LIMIT :room FOR UPDATE SKIP LOCKED)
-            RETURNING eui
-            """
-        ),
-        {"campaign": campaign, "wave": wave, "now": now, "since": now - PICK_AGAIN, "room": max(0, min(room, _MOST))},
-    )
-    return sorted(rows.scalars())
 
 
 def _reads(connection: Connection, campaign: str, wave: int, now: datetime) -> list[int]:
@@ -232,6 +200,7 @@ def open_wave(connection: Connection, campaign: str, wave: int, now: datetime) -
         raise LedgerError(f"wave {wave} of {campaign} may not begin: the gate of wave {held} has not passed")
     if campaigns.frame(connection, campaign).urgent:
         urgency.check_approved(connection, campaign)
+    late.join(connection, campaign, wave, now)
     connection.execute(
         text("UPDATE wave SET opened_at = coalesce(opened_at, :now) WHERE campaign = :campaign AND number = :wave"),
         {"campaign": campaign, "wave": wave, "now": now},

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from hanwave.duis import codes
 from hanwave.rollout.device import ENDED, Standing, State
 from hanwave.rollout.events import Kind, Leg
 from hanwave.rollout.incidents import Incident, deadline
 from hanwave.rollout.policy import ActivationMode, Deadlines, DeviceType, Policy
+from hanwave.rollout.rank import rank
 
 
 class Step(StrEnum):
@@ -39,6 +41,10 @@ class Outcome(StrEnum):
     """Activated, and then not heard from."""
     UNKNOWN = "unknown"
     """Nothing more can be asked of it now; a person or a later campaign must find out."""
+    CUSTOMER_ACTION = "customer_action"
+    """Only the customer can help: a display that is unplugged."""
+    NEEDS_VISIT = "needs_visit"
+    """Nothing more may be sent to it over the air: somebody must go there."""
     NOT_STARTED = "not_started"
     LEFT = "left"
     CANCELLED = "cancelled"
@@ -57,11 +63,30 @@ class Decision:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class About:
+    """What the rule takes from beside the update's own events."""
+
+    eui: str = ""
+    """Spreads the tries of many devices that failed together; without it nothing is added to a back-off."""
+    region: str = ""
+    images: int = 0
+    """Images that were sent to the device in its other updates."""
+
+
+_NOTHING = About()
+
+
 def decide(
-    standing: Standing, device_type: DeviceType, policy: Policy, now: datetime, incidents: Sequence[Incident] = ()
+    standing: Standing,
+    device_type: DeviceType,
+    policy: Policy,
+    now: datetime,
+    incidents: Sequence[Incident] = (),
+    about: About = _NOTHING,
 ) -> Decision:
     """The next step for a device at that time (aware UTC); while an incident of its region lasts, its clocks stand still."""
-    case = _Case(standing, device_type, policy, now, incidents)
+    case = _Case(standing, device_type, policy, now, incidents, about)
     if standing.quarantined and standing.state not in ENDED:
         return _quarantined(case)
     if standing.cancelled and not _is_under_way(case):
@@ -88,8 +113,22 @@ def _cancelled(case: "_Case") -> Decision:
 _HARM = {State.VERIFICATION_FAILED: Outcome.NOT_VERIFIED, State.FAILED: Outcome.FAILED}
 
 
-RETRYABLE = frozenset({"OtherRequestInProgress", "E20", "E21", "E30", "E31"})
-"""Refusals after which the same request may be tried again (domain 2.5: communications, and another in progress)."""
+IN_PROGRESS = "OtherRequestInProgress"
+"""The list of a warning (W110101, W110401) that has devices with another request: theirs may be tried again."""
+
+
+def retryable(reason: str) -> bool:
+    """Whether the same request may be tried again by itself after that refusal: by the table of response codes."""
+    return reason == IN_PROGRESS or codes.classify(reason).retry is codes.Retry.BACKOFF
+
+
+_JITTER = 0.5
+"""At most this share is added to a back-off: devices that failed together do not all come back together."""
+ENDS: dict[tuple[DeviceType, Outcome], tuple[Outcome, str]] = {
+    (DeviceType.PPMID, Outcome.NOT_DELIVERED): (Outcome.CUSTOMER_ACTION, "ask the customer to plug the display in"),
+    (DeviceType.GSME, Outcome.NOT_DELIVERED): (Outcome.NEEDS_VISIT, "no more images may be sent: its battery"),
+}
+"""Whom it takes, where the allowance of a type is spent and nothing shows harm; and what to tell them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +138,11 @@ class _Case:
     policy: Policy
     now: datetime
     incidents: Sequence[Incident] = ()
+    about: About = _NOTHING
 
     @property
     def deadlines(self) -> Deadlines:
-        return self.policy.deadlines[self.device_type]
+        return self.policy.deadlines_in(self.about.region, self.device_type)
 
     @property
     def since(self) -> datetime:
@@ -133,19 +173,41 @@ class _Case:
         due = Decision(Step.OVERDUE, leg=leg, reason=f"nothing heard of the {leg} request")
         return self.at(end, due, f"waits for word of the {leg} request")
 
-    def again(self, step: Step, leg: Leg, most: int, outcome: Outcome) -> Decision:
+    @property
+    def images_left(self) -> int:
+        """How many more images may be sent to the device: of a GSME, in its whole life."""
+        attempts, sent = self.policy.attempts, self.standing.spent(Leg.DISTRIBUTE)
+        left = attempts.distribute - sent
+        if self.device_type is DeviceType.GSME:
+            left = min(left, attempts.gsme_images - sent - self.about.images)
+        return left
+
+    @property
+    def exhausted(self) -> str | None:
+        """Why nothing more is asked of the device in this update, whatever the leg."""
+        spent, most = sum(t.spent for t in self.standing.tries), self.policy.attempts.requests
+        return f"the allowance of {most} requests to one device is spent" if spent >= most else None
+
+    def back_off(self, leg: Leg) -> timedelta:
+        """The policy's, and by hash up to half as much again."""
+        key = f"{leg}/{self.standing.attempt(leg)}"
+        return self.policy.attempts.back_off * (1 + _JITTER * rank(key, self.about.eui) * bool(self.about.eui))
+
+    def again(self, step: Step, leg: Leg, left: int, outcome: Outcome) -> Decision:
         """Another attempt after the back-off, while the allowance lasts; else the end."""
-        reason = self.standing.reason or f"the allowance of {most} {leg} requests is spent"
-        if self.standing.spent(leg) >= most:
-            return Decision(Step.CLOSE, outcome=outcome, reason=reason)
-        when = self.since + self.policy.attempts.back_off
+        reason = self.standing.reason or f"the allowance of {self.standing.spent(leg)} {leg} requests is spent"
+        if left <= 0 or self.exhausted:
+            return self.give_up(outcome, self.standing.reason or self.exhausted or reason)
+        when = self.since + self.back_off(leg)
         return self.at(when, Decision(step, leg=leg, reason=self.standing.reason), f"tries again: {reason}")
 
+    def give_up(self, outcome: Outcome, reason: str) -> Decision:
+        """The end of what ran out of tries, and whom it takes now."""
+        then, advice = ENDS.get((self.device_type, outcome), (outcome, ""))
+        return Decision(Step.CLOSE, outcome=then, reason=f"{reason}; {advice}" if advice else reason)
+
     def resend(self, outcome: Outcome) -> Decision:
-        attempts = self.policy.attempts
-        gsme = self.device_type is DeviceType.GSME
-        most = min(attempts.distribute, attempts.gsme_images) if gsme else attempts.distribute
-        return self.again(Step.DISTRIBUTE, Leg.DISTRIBUTE, most, outcome)
+        return self.again(Step.DISTRIBUTE, Leg.DISTRIBUTE, self.images_left, outcome)
 
     def read(self, outcome: Outcome, since: datetime) -> Decision:
         """Ask for the version as it is from since on; a question has its own deadline, and an allowance of its own."""
@@ -153,13 +215,16 @@ class _Case:
             return self.overdue(Leg.READ, self.end(Leg.READ, self.sent(Leg.READ), self.deadlines.read))
         attempts, reason = self.policy.attempts, self.standing.reason or "the device does not answer"
         asked = [when for when in self.standing.asked if when >= since]
-        if len(asked) >= attempts.read:
-            return Decision(Step.CLOSE, outcome=outcome, reason=reason)
+        if len(asked) >= attempts.read or self.exhausted:
+            return self.give_up(outcome, reason)
         ask = Decision(Step.READ, leg=Leg.READ, reason=self.standing.reason)
-        return self.at(asked[-1] + attempts.back_off if asked else since, ask, "asks for its version")
+        return self.at(asked[-1] + self.back_off(Leg.READ) if asked else since, ask, "asks for its version")
 
 
-def _planned(_: _Case) -> Decision:
+def _planned(case: _Case) -> Decision:
+    if case.images_left <= 0 < case.about.images:
+        reason = f"{case.about.images} images were sent to it in earlier updates: no more may be, for its battery"
+        return Decision(Step.CLOSE, outcome=Outcome.NEEDS_VISIT, reason=reason)
     return Decision(Step.DISTRIBUTE, leg=Leg.DISTRIBUTE)
 
 
@@ -213,13 +278,14 @@ def _held(case: _Case) -> Decision:
     cause, reason = case.standing.cause, case.standing.reason
     if case.standing.attempt(Leg.ACTIVATE) == 0:
         return Decision(Step.ACTIVATE, leg=Leg.ACTIVATE)
-    if cause is Kind.REFUSED and reason not in RETRYABLE:
+    if cause is Kind.REFUSED and not retryable(reason):
         return Decision(Step.CLOSE, outcome=Outcome.REJECTED, reason=reason)
     if cause is Kind.VERSION and case.since < case.fires:
         # It still runs the old version because its date has not come: that says nothing yet.
         return case.read(Outcome.UNKNOWN, case.fires)
     outcome = _HELD_STILL.get(cause, Outcome.FAILED) if cause else Outcome.FAILED
-    return case.again(Step.ACTIVATE, Leg.ACTIVATE, case.policy.attempts.activate, outcome)
+    left = case.policy.attempts.activate - case.standing.spent(Leg.ACTIVATE)
+    return case.again(Step.ACTIVATE, Leg.ACTIVATE, left, outcome)
 
 
 def _activating(case: _Case) -> Decision:
@@ -249,7 +315,7 @@ def _confirmed(case: _Case) -> Decision:
 
 
 def _rejected(case: _Case) -> Decision:
-    if case.standing.reason in RETRYABLE:
+    if retryable(case.standing.reason):
         return case.resend(Outcome.REJECTED)
     return Decision(Step.CLOSE, outcome=Outcome.REJECTED, reason=case.standing.reason)
 

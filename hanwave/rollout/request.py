@@ -67,6 +67,16 @@ class CampaignRequest(BaseModel):
     """How many people, other than the author, must approve the plan's digest before the first wave."""
     rollback_of: str | None = None
     """The campaign that this one undoes; a rollback may downgrade, and takes its devices over."""
+    retry_of: str | None = None
+    """The campaign whose devices, or some of them, this one takes up again."""
+
+    @property
+    def lineage(self) -> tuple[str, str | None]:
+        """What kind of campaign it is, and of which it comes."""
+        if self.rollback_of:
+            return "rollback", self.rollback_of
+        return ("retry", self.retry_of) if self.retry_of else ("forward", None)
+
     urgent: StrictBool = False
     """A security fix: once approved, it takes over devices that are not yet activating in a slower campaign."""
     shadow: StrictBool = False

@@ -25,7 +25,7 @@ _DEVICES = text(
         CASE WHEN u.state IN ('settled', 'closed') AND (u.version IS NOT NULL OR d.last_heard > u.changed_at)
              THEN d.firmware_version ELSE u.version END AS version,
         (u.state IN ('unknown', 'activating', 'scheduled', 'quarantined')
-            OR coalesce(u.outcome, '') IN ('quiet', 'unknown', 'not_delivered'))
+            OR coalesce(u.outcome, '') IN ('quiet', 'unknown', 'not_delivered', 'customer_action', 'needs_visit'))
         AND NOT coalesce(d.last_heard > u.changed_at AND d.firmware_version = r.firmware_version, false) AS is_unknown,
         CASE WHEN v.at > greatest(s.requested, s.activated) AND u.version IS DISTINCT FROM r.firmware_version THEN v.image
              WHEN u.state = 'settled' AND s.images = 1 AND s.activated > coalesce(v.at, s.requested) THEN '' END AS held

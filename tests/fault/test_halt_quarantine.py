@@ -23,9 +23,8 @@ def world(ledger) -> World:
 def _resolve(world: World, *, released: bool, reason: str = "seen in DCC's portal") -> int:
     with world.engine.begin() as connection:
         (found,) = quarantine.listed(connection)
-        return quarantine.resolve(
-            connection, found.request_id, released=released, reason=reason, actor="ann", now=world.later(hours=1)
-        )
+        said = quarantine.Resolution(released, reason, "INC0012", "ann")
+        return quarantine.resolve(connection, found.request_id, said, world.later(hours=1))
 
 
 def test_a_released_request_may_still_activate_and_its_deadline_counts_anew(world):
@@ -57,12 +56,16 @@ def test_what_the_device_says_of_a_quarantined_request_ends_its_quarantine(world
         assert quarantine.listed(connection) == []
 
 
-@pytest.mark.parametrize(("request_id", "reason"), [("A:B:1", "seen"), (None, " ")], ids=["unknown", "no reason"])
-def test_what_is_not_in_quarantine_or_has_no_reason_is_refused(world, request_id, reason):
+@pytest.mark.parametrize(
+    ("request_id", "reason", "evidence"),
+    [("A:B:1", "seen", "INC0012"), (None, " ", "INC0012"), (None, "seen", " ")],
+    ids=["unknown", "no reason", "no evidence"],
+)
+def test_what_is_not_in_quarantine_or_has_no_reason_is_refused(world, request_id, reason, evidence):
     quarantined(world)
     events = world.count("device_event")
     with world.engine.connect() as connection:
         request_id = request_id or quarantine.listed(connection)[0].request_id
     with pytest.raises(LedgerError, match=r"not in quarantine|needs a reason"), world.engine.begin() as connection:
-        quarantine.resolve(connection, request_id, released=True, reason=reason, actor="ann", now=world.now)
+        quarantine.resolve(connection, request_id, quarantine.Resolution(True, reason, evidence, "ann"), world.now)
     assert world.count("device_event") == events

@@ -211,3 +211,15 @@ def test_the_same_table_again_replaces_what_was_there(world):
     assert level(world).threshold.limit == 6
     assert world.count("note", "verb = 'import thresholds'") == 2
     assert level(world).share == 0
+
+
+def test_a_look_out_of_turn_waits_for_the_budget_of_reads_too(world):
+    first, second = hold_image(world, 2)
+    limit(world, 1, "11.2")
+    with world.engine.begin() as connection:
+        assert permit.look(connection, first, world.now)
+        assert permit.look(connection, second, world.now) is None
+    assert level(world).used.observe == 1
+    world.later(days=1, seconds=1)
+    with world.engine.begin() as connection:
+        assert permit.look(connection, second, world.now) is None  # granted and not yet sent: it counts until it is

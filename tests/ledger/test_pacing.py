@@ -1,0 +1,154 @@
+"""Whose turn it is, on a real PostgreSQL: regions that fail, hubs, the budget, and the order in a home."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+
+from hanwave.ledger import campaigns, pacing, permit
+from hanwave.ledger.permit import Ask
+from hanwave.ledger.standing import Fact, record
+from hanwave.rollout.events import Event, Evidence, Kind, Leg
+from hanwave.rollout.pace import Pace
+from hanwave.rollout.policy import Policy, Wave
+from tests.ledger.test_budgets import limit
+from tests.ledger.test_permit_and_outbox import activate, hold_image, say, send
+from tests.support.ledger import ACB, HASH, World, eui
+
+pytestmark = pytest.mark.ledger
+SECONDS = timedelta(seconds=10)
+
+
+def policy(**pace: object) -> Policy:
+    return Policy(waves=(Wave(share=1),), pace=Pace.model_validate({"overall": 2, "sample": 4, **pace}))
+
+
+def pick(world: World, since: timedelta = SECONDS) -> list[str]:
+    world.now += since
+    with world.engine.begin() as connection:
+        return pacing.pick(connection, campaigns.frame(connection, "spring"), 1, world.now, since)
+
+
+def move(world: World, euis: list[str], **to: str) -> None:
+    sets = ", ".join(f"{name} = :{name}" for name in to)
+    with world.engine.begin() as connection:
+        connection.execute(text(f"UPDATE device SET {sets} WHERE eui = ANY(:euis)"), {"euis": euis, **to})
+
+
+def answer(world: World, ids: list[int], kind: Kind) -> None:
+    facts = [Fact(each, Event(kind, world.now, Leg.ACTIVATE, attempt=9, evidence=Evidence.DCC)) for each in ids]
+    with world.engine.begin() as connection:
+        record(connection, facts, world.now)
+
+
+def test_turns_are_given_at_the_pace_of_the_policy_and_to_nobody_twice(world):
+    hold_image(world, 50, policy())
+    first, second = pick(world), pick(world)
+    assert len(first) == len(second) == 20
+    assert not set(first) & set(second)
+    assert pick(world, timedelta(0)) == []
+
+
+def test_a_slow_pace_adds_up_over_sweeps(world):
+    hold_image(world, 50, policy(overall=0.03))
+    assert sum(len(pick(world)) for _ in range(20)) == 6
+
+
+def test_a_region_has_no_more_than_its_own_pace(world):
+    hold_image(world, 50, policy(region=0.5))
+    move(world, [eui(n) for n in range(40, 50)], region="North")
+    picked = pick(world)
+    north = [each for each in picked if each >= eui(40)]
+    assert (len(picked), len(north)) == (10, 5)
+
+
+def test_a_region_that_cannot_be_reached_slows_down_and_holds_no_other_up(world):
+    ids = hold_image(world, 60, policy())
+    move(world, [eui(n) for n in range(30, 60)], region="North")
+    answer(world, ids[50:58], Kind.UNREACHED)  # two samples in one minute count as one
+    with world.engine.connect() as connection:
+        slowed = pacing.slowed(connection, Pace(overall=2, sample=4), world.now)
+        assert slowed == {"North": 1}
+    picked = pick(world)
+    assert len([each for each in picked if each >= eui(30)]) <= 10
+    assert len(picked) == 20
+    world.later(hours=2)
+    with world.engine.connect() as connection:
+        assert pacing.slowed(connection, Pace(overall=2, sample=4), world.now) == {}
+
+
+def test_failures_that_are_no_communication_failures_slow_nobody(world):
+    ids = hold_image(world, 10, policy())
+    facts = [
+        Fact(each, Event(Kind.REFUSED, world.now, Leg.READ, attempt=9, evidence=Evidence.DCC, detail="E5"))
+        for each in ids
+    ]
+    with world.engine.begin() as connection:
+        record(connection, facts, world.now)
+        assert pacing.slowed(connection, Pace(sample=4), world.now) == {}
+
+
+def test_two_activations_behind_one_hub_keep_their_distance(world):
+    ids = hold_image(world, 6, policy(hub_gap="10m"))
+    move(world, [eui(n) for n in range(6)], hub="hub-1")
+    assert pick(world) == [eui(0)]
+    send(world, activate(world, ids[0]).outbox_id)
+    assert pick(world, timedelta(minutes=9)) == []
+    assert pick(world, timedelta(minutes=2)) == [eui(1)]
+
+
+def test_nobody_is_woken_to_be_told_that_the_budget_is_used(world):
+    ids = hold_image(world, 10, policy())
+    limit(world, 3)
+    assert len(pick(world)) == 3
+    for update_id in ids[:3]:
+        send(world, activate(world, update_id).outbox_id)
+    assert pick(world) == []
+
+
+def both_in_one_home(world: World) -> tuple[int, int]:
+    """An ESME that is due and a GSME that holds its image, in two campaigns that run."""
+    (esme,) = world.campaign(world.fleet(1))
+    world.device_type = "GSME"
+    world.release("g2")
+    with world.engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO device SELECT (jsonb_populate_record(d, jsonb_build_object('eui', CAST(:eui AS text),"
+                " 'device_type', 'GSME', 'gas_supplier', d.import_supplier))).* FROM device d"
+            ),
+            {"eui": eui(9)},
+        )
+        new = campaigns.NewCampaign("gas", "g2", "90-B3-D5-1F-30-01-00-00", policy(), "seed", "digest-gas", "ann")
+        campaigns.create(connection, new, ((eui(9),),), {}, world.now)
+        connection.execute(text("UPDATE campaign SET status = 'running'"))
+        connection.execute(text("UPDATE wave SET opened_at = :now"), {"now": world.now})
+        gsme = connection.execute(text("SELECT id FROM campaign_device WHERE campaign = 'gas'")).scalar_one()
+    return esme, gsme
+
+
+def ask(world: World, campaign: str, update_id: int) -> permit.Permit:
+    with world.engine.begin() as connection:
+        return permit.ask(connection, Ask(campaign, 1, Leg.DISTRIBUTE, [update_id], "11.1", ACB), world.now)
+
+
+def test_in_a_home_the_earlier_type_goes_first_where_it_is_due(world):
+    esme, gsme = both_in_one_home(world)
+    assert ask(world, "gas", gsme).refused[gsme].reason == "the ESME of its home is due, and goes first"
+    send(world, ask(world, "spring", esme).outbox_id)
+    assert ask(world, "gas", gsme).refused[gsme].reason == "its home has another update under way"
+    say(world, esme, Kind.VERIFIED, Leg.DISTRIBUTE, detail=HASH)
+    assert "goes first" in ask(world, "gas", gsme).refused[gsme].reason  # its activation is due
+
+
+def test_an_earlier_type_that_is_paused_holds_nobody_up(world):
+    _, gsme = both_in_one_home(world)
+    with world.engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO stop (scope, value, kind, reason, actor, at)"
+                " VALUES ('campaign', 'spring', 'pause', 'a test', 'ann', :now)"
+            ),
+            {"now": world.now},
+        )
+    assert ask(world, "gas", gsme).granted == (gsme,)
