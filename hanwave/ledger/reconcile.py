@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, text
 
 from hanwave.identifiers import EUI64
-from hanwave.ledger import control, holds, inventory, permit, stops
+from hanwave.ledger import control, holds, inventory, leavers, permit, stops
 from hanwave.ledger.database import LedgerError
 from hanwave.rollout.events import Leg
 
@@ -140,11 +140,6 @@ _REFUSED = """
     SELECT detail FROM device_event e WHERE e.update_id = u.id AND e.recorded_at >= :since AND e.kind = 'refused'
     AND e.leg IN ('read', 'inventory') AND e.detail = ANY(:codes) ORDER BY e.id DESC LIMIT 1
 """
-_GONE = {
-    "E4": "another supplier is responsible for it (the DCC answers E4)",
-    "E19": "the DCC knows no such device (E19)",
-}
-"""Refusals of a question that tell of a device that is not ours to command any more (domain 2.5)."""
 
 
 def standing(connection: Connection) -> Reconciled:
@@ -155,7 +150,7 @@ def standing(connection: Connection) -> Reconciled:
             f"SELECT u.id, u.eui, EXISTS ({_ANSWERED}) AS answered, d.smi_status, ({_REFUSED}) AS refused"
             f" {_OPEN} AND EXISTS ({_ASKED}) ORDER BY u.eui"
         ),
-        {"since": since, "lost": since, "leg": Leg.READ, "codes": list(_GONE)},
+        {"since": since, "lost": since, "leg": Leg.READ, "codes": list(leavers.GONE)},
     ).all()
     gone = {row.eui: row.reason for row in connection.execute(_LEFT, {"since": since})}
     left = gone | {row.eui: why for row in rows if (why := _why_left(row))}
@@ -183,9 +178,9 @@ _UNROUTED = text(
 
 
 def _why_left(row: Row[Any]) -> str | None:
-    """Why the DCC lets us command that device no more; None where it does."""
+    """Why the DCC lets us command that device no more, of one that no sweep has closed for it yet; None where it does."""
     if row.refused:
-        return _GONE[row.refused]
+        return leavers.GONE[row.refused]
     return None if row.smi_status in inventory.COMMANDED else f"its status in the DCC's inventory is {row.smi_status}"
 
 

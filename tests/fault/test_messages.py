@@ -118,6 +118,7 @@ async def test_evidence_of_an_ended_update_is_kept_as_late_and_starts_nothing(wo
     assert world.value("SELECT route FROM inbox ORDER BY id DESC LIMIT 1") == "late"
     await asyncio.sleep(2)
     assert (world.value("SELECT count(*) FROM outbox"), world.events()) == (sent, events)
+    world.assert_books()
 
 
 async def test_evidence_of_a_device_in_no_campaign_is_anothers(world):
@@ -131,6 +132,7 @@ async def test_evidence_of_a_device_in_no_campaign_is_anothers(world):
     assert await world.until(lambda: world.value(last), "it is routed") == "foreign"
     assert world.events() == events
     assert world.rows("SELECT 1 FROM lease WHERE eui = :eui", eui=device) == []
+    world.assert_books()
 
 
 async def test_evidence_that_comes_before_the_command_is_recorded_counts(world):

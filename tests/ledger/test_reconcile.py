@@ -252,7 +252,7 @@ def test_what_the_dcc_has_of_a_silent_device_is_shown_and_confirms_nothing(world
 @pytest.mark.parametrize(
     ("code", "why"),
     [
-        ("E4", "another supplier is responsible for it (the DCC answers E4)"),
+        ("E4", "the DCC says that another supplier is responsible for it (E4)"),
         ("E19", "the DCC knows no such device (E19)"),
     ],
 )
