@@ -7,7 +7,7 @@ How the errors are kept. *Pass* needs every bound to hold, so each is asked at t
 of passing what is worse than tolerable is at most what that leaves (an intersection-union test: Berger, Technometrics 24,
 1982, 295-300). *Fail* needs only one, so what the confidence leaves is shared out: half to the breaker after activations,
 a quarter to the one after verifications, a quarter equally to the strata and the service checks (Bonferroni). The breaker
-looks at every harm that is recorded: its k-th look may err by 1/k(k+1) of its part, which add up to the whole of it
+looks at every harm that is recorded: its k-th look may err by 6/(pi k)^2 of its part, which add up to the whole of it
 (alpha spending: Lan and DeMets, Biometrika 70, 1983, 659-663), whenever it looks and however the evidence comes in.
 """
 
@@ -31,7 +31,9 @@ EXPECTED: dict[DeviceType, tuple[Proof, ...]] = {
     DeviceType.PPMID: (Proof.TRANSFERRED, Proof.ACTIVATED, Proof.READ_BACK),
 }
 ORDINARY_LOSS = 0.2
-"""No more than this share of one kind of evidence is lost by chance, device by device."""
+"""[I] No more than this share of one kind of evidence is lost by chance, device by device."""
+BY_CHANCE = 0.01
+"""A stratum of which one kind is missing whole holds the gate where chance would do that no more often: from 3 devices on."""
 
 UNTELLING = 0.5
 """Where more than this share of those not updated stopped doing their job, a service check tells nothing of the update."""
@@ -173,7 +175,7 @@ def findings(inputs: Inputs, gate: Gate) -> list[Finding]:
         _minimum(inputs.counts, gate),
         _harm(inputs.counts, gate),
         *_silence(inputs, gate),
-        *_unseen(inputs, gate),
+        *_unseen(inputs),
     ]
 
 
@@ -206,7 +208,7 @@ def can_see(size: int, gate: Gate) -> str | None:
 
 def _spent(part: float, look: int) -> float:
     """The error that this look may make, of the part that all looks may; the look at the first harm is 1."""
-    return part / (look * (look + 1)) if look else 0.0
+    return part * 6 / (math.pi * look) ** 2 if look else 0.0
 
 
 def _breaker(counts: Counts, gate: Gate) -> Finding:
@@ -302,7 +304,7 @@ def _by_region(strata: Iterable[Stratum]) -> dict[str, Counts]:
     return regions
 
 
-def _unseen(inputs: Inputs, gate: Gate) -> Iterable[Finding]:
+def _unseen(inputs: Inputs) -> Iterable[Finding]:
     """A kind of evidence that is missing whole: of the wave, or of a stratum too large to have lost it by chance."""
     settled = inputs.counts.settled
     for proof in inputs.expects:
@@ -310,7 +312,7 @@ def _unseen(inputs: Inputs, gate: Gate) -> Iterable[Finding]:
         yield _seen(proof, "the wave", seen, settled, unseen=settled > 0 and seen == 0)
         for stratum in inputs.strata:
             seen, n = stratum.seen.get(proof, 0), stratum.counts.settled
-            unseen = seen == 0 and n > 0 and ORDINARY_LOSS**n < 1 - gate.confidence
+            unseen = seen == 0 and n > 0 and ORDINARY_LOSS**n < BY_CHANCE
             yield _seen(proof, str(stratum), seen, n, unseen=unseen)
 
 
