@@ -14,7 +14,8 @@ from hanwave.cli import request_option
 from hanwave.cli.explain import explain
 from hanwave.cli.ledger_option import Actor, Database, actor_or_user
 from hanwave.cli.output import AsJson, emit
-from hanwave.cli.request_option import read_request
+from hanwave.cli.plan_diff import plan_diff
+from hanwave.cli.request_option import read_forecast, read_request
 from hanwave.cli.when import when
 from hanwave.errors import HanwaveError
 
@@ -65,17 +66,27 @@ def plan(
     fallback: request_option.Fallback = None,
     policy: request_option.Policy = None,
     approvals: request_option.Approvals = None,
+    forecast: request_option.Forecast = None,
     database: Database = None,
     actor: Actor = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what a campaign would do, to whom, and why not to others. Nothing is changed."""
+    given = read_forecast(forecast) if forecast else None
     options = {"release": release, "regions": region, "models": model, "firmware_versions": from_, "devices": device}
     request = read_request(file, options | {"fallbacks": fallback, "approvals": approvals}, policy, actor)
-    from hanwave.cli.campaign_view import draft_facts  # noqa: PLC0415
+    from hanwave.cli.draft_view import draft_json, draft_page  # noqa: PLC0415
+    from hanwave.rollout.statement import over_forecast  # noqa: PLC0415
 
     draft = run(database, lambda client: client.plan(name, request))
-    emit(draft_facts(draft, as_json=as_json), as_json=as_json)
+    over = None if given is None else over_forecast(draft.statement, given)
+    if as_json:
+        emit(draft_json(draft, over), as_json=True)
+    else:
+        Console(width=None if sys.stdout.isatty() else 200).print(draft_page(draft, over))
+
+
+app.command("plan-diff", epilog="Example: hanwave campaign plan-diff spring-e470 changed.json")(plan_diff)
 
 
 @app.command(epilog="Example: hanwave campaign start spring-e470 --release acme-e470-0200 --region South --approvals 1")

@@ -1,17 +1,13 @@
-"""How a campaign looks on a terminal: its page, its line in a log, and the plan of one that is not yet kept."""
+"""How a campaign looks on a terminal: its page, and its line in a log."""
 
-from dataclasses import asdict
 from datetime import timedelta
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hanwave.ledger.draft import Draft
 from hanwave.ledger.overview import WaveView
 from hanwave.ledger.progress import Progress, TimeLeft
-from hanwave.rollout.bounds import needed
 
 
 def page(progress: Progress) -> RenderableType:
@@ -34,6 +30,7 @@ def _facts(progress: Progress) -> list[tuple[str, str]]:
         facts.append(("rolled back by", ", ".join(progress.restoring)))
     if progress.time_left:
         facts.append(("time left", time_left(progress.time_left)))
+    facts += [("forecast", str(held)) for held in progress.forecast]
     facts.append(("waits for", progress.waits_for or "nothing: it is over"))
     return facts
 
@@ -89,37 +86,3 @@ def line(progress: Progress) -> str:
     funnel = ", ".join(f"{n} {state}" for state, n in progress.funnel.items())
     left = f"; {duration(progress.time_left.left)} left of wave {progress.time_left.wave}" if progress.time_left else ""
     return f"{progress.name}: {waves}; {funnel}; {f'waits for {progress.waits_for}' if progress.waits_for else 'over'}{left}"
-
-
-def draft_facts(draft: Draft, *, as_json: bool) -> dict[str, Any]:
-    """A drawn plan, whole for a program; for a person without what the policy leaves as it usually is."""
-    policy = draft.policy.model_dump(mode="json")
-    facts = asdict(draft) | {"policy": policy}
-    if as_json:
-        return facts
-    return {
-        **{name: facts[name] for name in ("name", "release", "device_type", "version", "devices")},
-        "waves": [
-            {
-                f"wave {wave.number}": f"{wave.devices} devices in {wave.homes} homes",
-                **{f"{part.model} in {part.region}": part.devices for part in wave.parts},
-            }
-            for wave in draft.waves
-        ],
-        "left_out": draft.left_out or "nobody",
-        "gate": _gate(draft),
-        "exposure_cap": f"{draft.policy.exposure_cap} devices of a wave activated or in flight and not settled",
-        "soak": duration(draft.policy.soak),
-        "requests": ", ".join(f"{n} x {reference}" for reference, n in draft.requests.items()),
-        "approvals": draft.approvals,
-        "digest": draft.digest,
-    }
-
-
-def _gate(draft: Draft) -> str:
-    gate = draft.policy.gate
-    return (
-        f"passes where more than {gate.harm:.1%} harmed and {gate.silence:.1%} silent beyond the ordinary are ruled out at"
-        f" {gate.confidence:.1%} confidence ({needed(gate.harm, gate.confidence)} devices, none harmed, with evidence);"
-        f" fails, and the breaker opens, where more than {gate.harm:.1%} harmed is proven"
-    )

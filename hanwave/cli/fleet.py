@@ -1,4 +1,4 @@
-"""`hanwave fleet`: bring the supplier's devices into the ledger."""
+"""`hanwave fleet`: bring the supplier's devices into the ledger, and show what they run."""
 
 import sys
 from dataclasses import asdict
@@ -6,16 +6,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from hanwave.cli.ledger_option import Actor, Database, actor_or_user, now, open_ledger
 from hanwave.cli.load_calendars import load_calendars
 from hanwave.cli.output import AsJson, emit
 from hanwave.errors import HanwaveError
 from hanwave.ledger.database import connect
+from hanwave.ledger.exposure import exposure as by_exposure
 from hanwave.ledger.fleet import import_fleet
 from hanwave.ledger.fleet_file import COLUMNS
 
-app = typer.Typer(no_args_is_help=True, help="Bring the supplier's devices into the ledger.")
+app = typer.Typer(no_args_is_help=True, help="Bring the supplier's devices into the ledger, and show what they run.")
 app.command("load-calendars", epilog="Example: hanwave fleet load-calendars switching.csv")(load_calendars)
 _SHOWN = 20
 
@@ -54,3 +58,19 @@ def columns(as_json: AsJson = False) -> None:
     """List the columns of a fleet file, and which of them must be there."""
     needed = [name for name, column in COLUMNS.items() if column.required]
     emit({"needed": needed, "optional": [name for name in COLUMNS if name not in needed]}, as_json=as_json)
+
+
+@app.command(epilog="Example: hanwave fleet exposure")
+def exposure(database: Database = None, as_json: AsJson = False) -> None:
+    """List devices by model, version and the version's status on the CPL; what is not Active comes first."""
+    with open_ledger(database) as ledger, connect(ledger) as connection:
+        found = by_exposure(connection)
+    if as_json:
+        emit({"exposure": [asdict(each) for each in found]}, as_json=True)
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("type", "model", "version", "CPL", "devices", "homes", "suspended"):
+        table.add_column(name)
+    for each in found:
+        table.add_row(*(Text(str(value)) for value in asdict(each).values()))
+    Console(width=None if sys.stdout.isatty() else 200).print(table)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 
 from hanwave.cli.ledger_option import actor_or_user
 from hanwave.cli.output import read_file
@@ -20,6 +21,10 @@ From = Annotated[Many, typer.Option("--from", metavar="VERSION", help="Only thos
 Device = Annotated[Many, typer.Option(metavar="EUI", help="Only this device. May be given again.")]
 Fallback = Annotated[Many, typer.Option(metavar="RELEASE", help="What a rollback goes back to. May be given again.")]
 Policy = Annotated[Path | None, typer.Option(metavar="FILE", help="How it is run, JSON (default: see docs/sdk.md).")]
+Forecast = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help='The demand forecast that the DCC has, JSON: {"11.3": [5000, 5000]}, by month.'),
+]
 Approvals = Annotated[int | None, typer.Option(metavar="N", help="How many people, other than you, must approve it.")]
 
 
@@ -54,4 +59,18 @@ def _object(path: Path, what: str) -> dict[str, Any]:
         raise RequestError(f"{path} is not JSON: {error}"[:240]) from error
     if not isinstance(found, dict):
         raise RequestError(f"{path} should hold a JSON object with the fields of {what}")
+    return found
+
+
+def read_forecast(path: Path) -> dict[str, list[int]]:
+    """A demand forecast: Service Requests by variant and month, counted from the start; RequestError names the file."""
+    try:
+        found: dict[str, list[int]] = TypeAdapter(dict[str, list[NonNegativeInt]]).validate_python(
+            _object(path, "the demand forecast"), strict=True
+        )
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise RequestError(
+            f'{path}: {where[:60]} should hold whole numbers of requests by month, as in {{"11.3": [5000, 5000]}}'
+        ) from error
     return found

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
-from hanwave.ledger import budgets, planning
+from hanwave.ledger import budgets, campaigns, planning
 from hanwave.rollout.budget import days_needed
+from hanwave.rollout.difference import Side
 from hanwave.rollout.plan import Plan
 from hanwave.rollout.policy import Policy
 from hanwave.rollout.request import CampaignRequest, check_name
@@ -98,3 +99,12 @@ def _against(connection: Connection, plan: Plan, user_id: str) -> tuple[Against,
         for each in budgets.thresholds(connection, user_id)
         if each.variant in a_day
     )
+
+
+def kept_side(connection: Connection, name: str) -> Side:
+    """A campaign's frozen plan, to be held against another; LedgerError where there is no such campaign."""
+    frame = campaigns.frame(connection, name)
+    rows = connection.execute(text("SELECT eui, wave FROM campaign_device WHERE campaign = :name"), {"name": name})
+    members = {row.eui: row.wave for row in rows}
+    policy = frame.policy.model_dump(mode="json")
+    return Side(name, frame.digest, frame.release, policy, members, planning.left_out(connection, name))

@@ -27,7 +27,7 @@ from hanwave.rollout.cohort import (
 )
 from hanwave.rollout.policy import Policy, Strata
 from hanwave.rollout.statement import Members, Statement, state
-from hanwave.rollout.strata import Traits, place
+from hanwave.rollout.strata import Traits, drawn, place
 from hanwave.rollout.timetable import timetable
 
 _BLOCK = 4096  # lines that are hashed at a time: some 200 kB
@@ -73,10 +73,11 @@ def make_plan(
     for device in devices:
         found.add(device)
     _check_named(found, policy)
-    waves = place(found.members, policy, seed)
+    draws = drawn(found.members, seed)
+    waves = place(found.members, policy, draws)
     if leaving := found.leaving(waves):
         found.refuse(leaving, LEAVES)
-        waves = place(found.members, policy, seed)
+        waves = place(found.members, policy, draws)
     placed = set().union(*waves)
     left_out = found.refused | {eui: NO_WAVE for eui in found.members if eui not in placed}
     members = Members(waves, found.members, found.homes)
@@ -101,11 +102,16 @@ class _Judged:
     _kinds: dict[Kind, tuple[str | None, tuple[str, ...]]] = field(default_factory=dict)
     _traits: dict[Traits, Traits] = field(default_factory=dict)
 
+    @property
+    def dormant_after(self) -> timedelta | None:
+        """A rollback spares nobody."""
+        return None if self.wanted.undoes else self.policy.dormant_after
+
     def add(self, device: Candidate) -> None:
         """Judge a device; the same again changes nothing."""
         eui = device.eui
         reason, path = self._unsuited(kind_of(device))
-        reason = reason or unfit(device, self.at, None if self.wanted.undoes else self.policy.dormant_after)
+        reason = reason or unfit(device, self.at, self.dormant_after)
         if eui in self.members or eui in self.refused:
             self._check_same(device, reason)
             return

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from hanwave.rollout.cohort import PlanError
 from hanwave.rollout.policy import Policy, Wave
-from hanwave.rollout.rank import rank
+from hanwave.rollout.rank import draws
 
 
 class Traits(NamedTuple):
@@ -42,38 +42,46 @@ class Traits(NamedTuple):
 _Key = tuple[bool, float, str]
 
 
+Draws = Mapping[str, tuple[float, float]]
+"""Each device's rank, by which the shares take them, and the draw by which the counts do: were it the same one, the first
+count would leave the next share nobody."""
+
+
+def drawn(euis: Iterable[str], seed: str) -> Draws:
+    """The draws of those devices."""
+    return {eui: draws(seed, eui) for eui in euis}
+
+
 @dataclass(slots=True)
 class _Left:
-    """Those not yet in a wave, with their ranks."""
+    """Those not yet in a wave, as keys; and what decides for each."""
 
+    euis: dict[str, None]
     traits: Mapping[str, Traits]
-    ranks: dict[str, float]
+    draws: Draws
     named: frozenset[str]
-    seed: str
 
     def free(self, *, protected: bool) -> list[str]:
         """Whom a wave may draw: nobody that a list names, the protected only where it may have them."""
-        traits = self.traits
-        return [
-            eui for eui in self.ranks if eui not in self.named and (protected or traits[eui].protected_class is None)
-        ]
+        traits, named = self.traits, self.named
+        return [eui for eui in self.euis if eui not in named and (protected or traits[eui].protected_class is None)]
 
     def key(self, eui: str) -> _Key:
         """The order within a wave."""
-        return self.traits[eui].protected_class is not None, self.ranks[eui], eui
+        return self.traits[eui].protected_class is not None, self.draws[eui][0], eui
 
-    def draw(self, eui: str) -> _Key:
-        """The order of a count: another draw than the shares', whose devices would else all be taken first."""
-        return self.traits[eui].protected_class is not None, rank(f"{self.seed}/count", eui), eui
+    def count_key(self, eui: str) -> _Key:
+        """The order in which a count takes them."""
+        return self.traits[eui].protected_class is not None, self.draws[eui][1], eui
 
 
-def place(traits: Mapping[str, Traits], policy: Policy, seed: str) -> tuple[tuple[str, ...], ...]:
+def place(traits: Mapping[str, Traits], policy: Policy, draws: Draws) -> tuple[tuple[str, ...], ...]:
     """The members of each wave, in their order; PlanError where a count cannot hold what it promises to strata.
 
     Each takes, from those not yet placed: its named devices, its count, or the share with the lowest ranks.
     """
     named = frozenset(eui for wave in policy.waves for eui in wave.devices)
-    left = _Left(traits, {eui: rank(seed, eui) for eui in traits}, named, seed)
+    left = _Left(dict.fromkeys(traits), traits, draws, named)
     waves: list[tuple[str, ...]] = []
     high = 0.0
     for number, wave in enumerate(policy.waves, 1):
@@ -81,17 +89,17 @@ def place(traits: Mapping[str, Traits], policy: Policy, seed: str) -> tuple[tupl
         chosen = sorted(_choose(number, wave, left, policy, high), key=left.key)
         waves.append(tuple(chosen))
         for eui in chosen:
-            del left.ranks[eui]
+            del left.euis[eui]
     return tuple(waves)
 
 
 def _choose(number: int, wave: Wave, left: _Left, policy: Policy, high: float) -> Iterable[str]:
     if wave.devices:
-        return [eui for eui in wave.devices if eui in left.ranks]
+        return [eui for eui in wave.devices if eui in left.euis]
     free = left.free(protected=number >= policy.first_protected)
     if wave.count is not None:
         return _counted(number, wave, wave.count, left, free)
-    chosen = [eui for eui in free if left.ranks[eui] < high]
+    chosen = [eui for eui in free if left.draws[eui][0] < high]
     return chosen if len(chosen) == len(free) else [*chosen, *_missing(wave.per_stratum, left, free, high)]
 
 
@@ -103,7 +111,7 @@ def _missing(least: int, left: _Left, free: list[str], high: float) -> list[str]
     others: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for eui in free:
         stratum = left.traits[eui].stratum
-        if left.ranks[eui] < high:
+        if left.draws[eui][0] < high:
             given[stratum] += 1
         else:
             others[stratum].append(eui)
@@ -114,15 +122,15 @@ def _missing(least: int, left: _Left, free: list[str], high: float) -> list[str]
 def _counted(number: int, wave: Wave, count: int, left: _Left, free: list[str]) -> list[str]:
     """The lowest draws of each stratum that are promised, and then of all."""
     if not wave.per_stratum:
-        return nsmallest(count, free, key=left.draw)
+        return nsmallest(count, free, key=left.count_key)
     strata: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for eui in free:
         strata[left.traits[eui].stratum].append(eui)
-    promised = [eui for euis in strata.values() for eui in nsmallest(wave.per_stratum, euis, key=left.draw)]
+    promised = [eui for euis in strata.values() for eui in nsmallest(wave.per_stratum, euis, key=left.count_key)]
     if len(promised) > count:
         raise PlanError(
             f"wave {number} holds count {count} and per_stratum {wave.per_stratum}, which its {len(strata)} strata need"
             f" {len(promised)} devices for: make the count {len(promised)} or the promise smaller"
         )
     taken = set(promised)
-    return promised + nsmallest(count - len(promised), (eui for eui in free if eui not in taken), key=left.draw)
+    return promised + nsmallest(count - len(promised), (eui for eui in free if eui not in taken), key=left.count_key)
