@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hanwave.cli.ledger_option import Actor, Database, actor_or_user, now, open_ledger
+from hanwave.cli.ledger_option import Actor, Database, actor_or_user, now, open_ledger, own_user_id
 from hanwave.cli.output import AsJson, emit, read_file
 from hanwave.ledger import budget_file, budgets
 
@@ -52,13 +52,12 @@ def others(
 
 @app.command(epilog="Example: hanwave budget show --json")
 def show(
-    user: Annotated[str | None, typer.Option(metavar="EUI", help="Of one User ID.")] = None,
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show how much of each threshold is used, by whom, and what forward requests may still use."""
+    """Show how much of each threshold is used, by whom, and what forward requests may still use: of the setting user_id, if any."""
     with open_ledger(database) as ledger, ledger.connect() as connection:
-        found = budgets.levels(connection, now(), user)
+        found = budgets.levels(connection, now(), own_user_id())
     emit({"thresholds": [_facts(level) for level in found]}, as_json=as_json)
 
 

@@ -48,6 +48,14 @@ def actor_or_user(actor: str | None) -> str:
     return actor or getpass.getuser()
 
 
+def own_user_id() -> str | None:
+    """The User ID of the settings, whose requests alone are shown and acted upon; None: every User ID's."""
+    from hanwave import settings  # noqa: PLC0415
+
+    found = settings.load().user_id
+    return str(found) if found else None
+
+
 def now() -> datetime:
     """The time, in UTC."""
     return datetime.now(UTC)

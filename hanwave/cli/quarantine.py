@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hanwave.cli.ledger_option import Actor, Database, actor_or_user, now, open_ledger
+from hanwave.cli.ledger_option import Actor, Database, actor_or_user, now, open_ledger, own_user_id
 from hanwave.cli.output import AsJson, emit
 from hanwave.errors import HanwaveError
 from hanwave.ledger import quarantine
@@ -20,7 +20,7 @@ app = typer.Typer(no_args_is_help=True, help="Requests that the DCC holds above 
 def list_(database: Database = None, as_json: AsJson = False) -> None:
     """List the requests that are held, the oldest first. Each may still be released, and change its devices then."""
     with open_ledger(database) as ledger, ledger.connect() as connection:
-        at, found = now(), quarantine.listed(connection)
+        at, found = now(), quarantine.listed(connection, own_user_id())
     emit({"held": [_facts(each, at) for each in found]}, as_json=as_json)
 
 
@@ -54,6 +54,6 @@ def resolve(
         raise HanwaveError("say what was done with the request at the DCC: one of --released and --deleted")
     said = quarantine.Resolution(released, reason, evidence, actor_or_user(actor))
     with open_ledger(database) as ledger, ledger.begin() as connection:
-        devices = quarantine.resolve(connection, request, said, now())
+        devices = quarantine.resolve(connection, request, said, now(), own_user_id())
     facts = {"request": request, "recorded": "released" if released else "deleted", "devices": devices}
     emit(facts, as_json=as_json)

@@ -99,8 +99,9 @@ class Client:
         """Start a new run over the devices of a campaign that ended so (without outcomes: that did not end well).
 
         It is that campaign's request over those devices alone, under another name and author, with its lineage; its plan
-        is approved anew. LedgerError where there is no such outcome or device.
+        is approved anew. NoCampaignError where there is no such campaign, LedgerError where no such outcome or device.
         """
+        await self.campaign(campaign).status()
         request, free = await self._link.ask(
             lambda connection: (
                 retrying.request_for(connection, campaign, outcomes, author),

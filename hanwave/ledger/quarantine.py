@@ -40,15 +40,15 @@ class Quarantined:
 _LISTED = f"""
     SELECT o.request_id, o.service_reference, o.campaign, o.wave, o.leg, min(q.at) AS since, count(*) AS devices
     FROM ({HELD}) q JOIN outbox_device m USING (update_id, hop, leg, attempt) JOIN outbox o ON o.id = m.outbox_id
-    GROUP BY o.id ORDER BY since, o.id
+    WHERE CAST(:user AS text) IS NULL OR o.user_id = :user GROUP BY o.id ORDER BY since, o.id
 """
 
 
-def listed(connection: Connection) -> list[Quarantined]:
-    """The requests in quarantine, the oldest first."""
+def listed(connection: Connection, user_id: str | None = None) -> list[Quarantined]:
+    """The requests in quarantine (of that User ID, where one is given), the oldest first."""
     return [
         Quarantined(r.request_id, r.service_reference, r.campaign, r.wave, Leg(r.leg), r.since, r.devices)
-        for r in connection.execute(text(_LISTED))
+        for r in connection.execute(text(_LISTED), {"user": user_id})
     ]
 
 
@@ -63,10 +63,12 @@ class Resolution:
     actor: str
 
 
-def resolve(connection: Connection, request_id: str, said: Resolution, now: datetime) -> int:
+def resolve(
+    connection: Connection, request_id: str, said: Resolution, now: datetime, user_id: str | None = None
+) -> int:
     """Record that a request was released (its deadline counts anew from now), or deleted; how many devices it is for.
 
-    LedgerError where it is not in quarantine, or no reason or evidence is given. Nothing is asked of the DCC: a person
+    LedgerError where it is not in quarantine (or another's than that User ID's), or no reason or evidence is given. Nothing is asked of the DCC: a person
     did that there.
     """
     if not (said.reason.strip() and said.evidence.strip()):
@@ -77,9 +79,10 @@ def resolve(connection: Connection, request_id: str, said: Resolution, now: date
         text(
             f"SELECT q.update_id, q.hop, q.leg, q.attempt FROM ({HELD}) q"
             " JOIN outbox_device m USING (update_id, hop, leg, attempt)"
-            " JOIN outbox o ON o.id = m.outbox_id WHERE o.request_id = :request ORDER BY q.update_id"
+            " JOIN outbox o ON o.id = m.outbox_id WHERE o.request_id = :request"
+            " AND (CAST(:user AS text) IS NULL OR o.user_id = :user) ORDER BY q.update_id"
         ),
-        {"request": request_id},
+        {"request": request_id, "user": user_id},
     ).all()
     if not rows:
         raise LedgerError(f"request {request_id[:80]} is not in quarantine, by all that is known of it")

@@ -96,7 +96,7 @@ def test_a_wrong_file_is_refused_in_a_sentence_and_nothing_is_kept(  # noqa: PLR
         assert connection.execute(text("SELECT count(*) FROM others_use")).scalar_one() == 0
 
 
-def test_a_quarantined_request_is_listed_and_resolved_with_its_evidence(run, world):
+def test_a_quarantined_request_is_listed_and_resolved_with_its_evidence(run, world, monkeypatch):
     (update_id,) = hold_image(world)
     send(world, activate(world, update_id).outbox_id)
     say(world, update_id, Kind.QUARANTINED, Leg.ACTIVATE)
@@ -113,6 +113,11 @@ def test_a_quarantined_request_is_listed_and_resolved_with_its_evidence(run, wor
         code, _, err = run("quarantine", "resolve", request, *wrong)
         assert code == 1
         assert said in err
+    monkeypatch.setenv("HANWAVE_USER_ID", eui(99))
+    assert done(run, "quarantine", "list")["held"] == []
+    another = run("quarantine", "resolve", request, "--deleted", "--reason", "late", "--evidence", "INC1")
+    assert "not in quarantine" in another[2]
+    monkeypatch.delenv("HANWAVE_USER_ID")
     say_so = ["--deleted", "--reason", "late", "--evidence", "INC1", "--actor", "ann"]
     assert done(run, "quarantine", "resolve", request, *say_so)["devices"] == 1
     assert done(run, "quarantine", "list")["held"] == []
