@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, TextClause, text
 
 from hanwave.ledger import campaigns, incidents
 from hanwave.ledger.stops import open_breaker
-from hanwave.rollout.decide import About, Decision, Outcome, Step, decide
+from hanwave.rollout.decide import About, Decision, Outcome, Step, decide, unexplained
 from hanwave.rollout.device import ENDED, IN_FLIGHT, Standing, State, Target, fold
 from hanwave.rollout.events import Event, Evidence, Kind, Leg
 from hanwave.rollout.gate import breaker
@@ -292,3 +292,23 @@ def _break(connection: Connection, folded: list[Folded], now: datetime) -> None:
         if breaker(progress, campaigns.gate(connection, campaign, wave)):
             reason = f"{progress.failed + progress.refused} devices harmed"
             open_breaker(connection, f"{campaign}/{wave}", reason, now)
+    for campaign, wave in sorted({(f.campaign, f.wave) for f in folded if _is_unexplained(f)}):
+        found = _unexplained(connection, campaign, wave)
+        if sum(found.values()) > campaigns.frame(connection, campaign).policy.unexplained:
+            listed = ", ".join(f"{code} for {n} devices" for code, n in sorted(found.items()))
+            open_breaker(connection, f"{campaign}/{wave}", f"refused with codes to be looked up: {listed}"[:200], now)
+
+
+def _is_unexplained(device: Folded) -> bool:
+    return device.standing.cause is Kind.REFUSED and unexplained(device.standing.reason)
+
+
+def _unexplained(connection: Connection, campaign: str, wave: int) -> dict[str, int]:
+    rows = connection.execute(
+        text(
+            "SELECT reason, count(*) AS n FROM campaign_device WHERE campaign = :campaign AND wave = :wave"
+            " AND state IN ('rejected', 'held', 'closed') AND reason ~ '^[EW][0-9]+$' GROUP BY reason"
+        ),
+        {"campaign": campaign, "wave": wave},
+    )
+    return {row.reason: row.n for row in rows if unexplained(row.reason)}

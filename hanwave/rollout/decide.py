@@ -5,6 +5,7 @@ step while an answer is outstanding: silence first becomes *overdue* (a fact), t
 Every wait has an end, but that of a quarantined request, which a person ends.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -120,6 +121,14 @@ IN_PROGRESS = "OtherRequestInProgress"
 def retryable(reason: str) -> bool:
     """Whether the same request may be tried again by itself after that refusal: by the table of response codes."""
     return reason == IN_PROGRESS or codes.classify(reason).retry is codes.Retry.BACKOFF
+
+
+_CODE = re.compile(r"[EW][0-9]{1,8}", re.ASCII)
+
+
+def unexplained(reason: str) -> bool:
+    """Whether that is a response code that a person must look up before anything is tried again."""
+    return bool(_CODE.fullmatch(reason)) and codes.classify(reason).retry is codes.Retry.INSPECT
 
 
 _JITTER = 0.5

@@ -208,6 +208,8 @@ class Policy(Strict):
     """How often a wave looks for what fell due; *not now* is asked again after twice this long."""
     soak: Duration = timedelta(days=2)
     """How long a device must go on well after its activation before it is settled."""
+    unexplained: Whole = Field(default=5, ge=0)
+    """Devices of a wave that may be refused with a code that a person must look up; more, and the wave's breaker opens."""
     inventory_age: Duration = timedelta(days=1)
     """How old what the fleet has of a device may be when it is activated; else the DCC's inventory is read first (8.2)."""
     windows: Windows = Windows()

@@ -196,6 +196,22 @@ def test_many_threads_never_exceed_a_budget(world):
     assert world.count("outbox", "service_reference = '11.3'") == 7
 
 
+def test_codes_that_nobody_can_explain_stop_a_wave_above_a_number(world):
+    ids = hold_image(world, 4, Policy(waves=(Wave(share=1),), unexplained=2))
+    for refused, update_id in enumerate(ids[:3], 1):
+        send(world, activate(world, update_id).outbox_id, outbox.Answer("E65", b"<no/>"))
+        assert world.count("stop", "kind = 'breaker'") == (refused > 2)
+    assert world.count("stop", "reason LIKE '%E65 for 3 devices'") == 1
+    assert "breaker" in activate(world, ids[3]).refused[ids[3]].reason
+
+
+def test_refusals_that_explain_themselves_stop_no_wave(world):
+    ids = hold_image(world, 3, Policy(waves=(Wave(share=1),), unexplained=0))
+    for update_id, code in zip(ids, ("E4", "E20", "E19"), strict=True):
+        send(world, activate(world, update_id).outbox_id, outbox.Answer(code, b"<no/>"))
+    assert world.count("stop") == 0
+
+
 def test_without_a_threshold_nothing_is_bounded_and_everything_is_counted(world):
     ids = hold_image(world, 3)
     for update_id in ids:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from hanwave.duis import codes
-from hanwave.rollout.decide import About, Decision, Outcome, Step, decide, retryable
+from hanwave.rollout.decide import About, Decision, Outcome, Step, decide, retryable, unexplained
 from hanwave.rollout.events import Event, Kind
 from hanwave.rollout.policy import Attempts, Deadlines, DeviceType, Policy
 from tests.unit.rollout.making import ACTIVATE, DISTRIBUTE, READ, event, held, hours, sent, stand
@@ -33,6 +33,13 @@ def test_what_may_be_tried_again_is_what_the_table_of_codes_says():
     assert retryable("E20")
     assert not retryable("E4")
     assert not retryable("E9999")  # unknown: for a person to inspect
+
+
+def test_a_code_to_be_looked_up_is_told_from_a_refusal_that_explains_itself():
+    assert unexplained("E65")
+    assert unexplained("E9999")
+    for known in ("E4", "E20", "OtherRequestInProgress", "InvalidDeviceID", ""):
+        assert not unexplained(known)
 
 
 @given(st.integers(0, 2**64 - 1))
