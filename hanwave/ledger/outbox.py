@@ -131,8 +131,8 @@ def begin(connection: Connection, outbox_id: int, now: datetime) -> Sending | st
         return stop
     if row.sends and _superseded(connection, outbox_id):
         return "a later attempt of the same step was permitted"
-    # A request that a dead gateway left behind may be found long after its permit was given.
-    if not row.sends and row.permit_class == "forward" and (why := windows.shut(connection, row, now)):
+    # A request that a dead gateway left behind, or whose acknowledgement was lost, may be found long after its permit.
+    if row.permit_class == "forward" and (why := windows.shut(connection, row, now)):
         return why
     if row.sends and (full := budgets.repeat(connection, row, now)):
         return full
@@ -194,10 +194,10 @@ def answered(connection: Connection, outbox_id: int, answer: Answer, now: dateti
         # The first POST may have been taken, and this code may only say that it was: nothing is known.
         return _unanswered(connection, row, now, answer)
     state = "acknowledged" if answer.accepted else "refused"
-    _close(connection, outbox_id, state, answer, now)
+    members = _close(connection, outbox_id, state, answer, now)
     message = hashlib.sha256(answer.raw).hexdigest()
     facts: list[Fact] = []
-    for update_id, eui, hop, attempt in _members(connection, outbox_id):
+    for update_id, eui, hop, attempt in members:
         refused = answer.listed.get(eui) or (None if answer.accepted else answer.code)
         kind = Kind.REFUSED if refused else Kind.ACCEPTED
         leg = Leg(row.leg)
@@ -213,10 +213,9 @@ def no_answer(connection: Connection, outbox_id: int, now: datetime) -> list[Fol
 
 
 def _unanswered(connection: Connection, row: Row[Any], now: datetime, answer: Answer | None) -> list[Folded]:
-    _close(connection, row.id, "ambiguous", answer, now)
     facts = [
         Fact(update_id, Event(Kind.SENT, row.sending_at, Leg(row.leg), hop, attempt))
-        for update_id, _, hop, attempt in _members(connection, row.id)
+        for update_id, _, hop, attempt in _close(connection, row.id, "ambiguous", answer, now)
     ]
     return record(connection, facts, now)
 
@@ -283,20 +282,25 @@ def unsent(connection: Connection, scope: stops.Scope) -> list[int]:
     return list(connection.execute(_UNSENT, values).scalars())
 
 
-def _close(connection: Connection, outbox_id: int, state: str, answer: Answer | None, now: datetime) -> None:
+_Members = list[tuple[int, str, int, int]]
+"""Update, EUI-64, hop and attempt of each device of a request."""
+
+
+def _close(connection: Connection, outbox_id: int, state: str, answer: Answer | None, now: datetime) -> _Members:
+    """Keep how a request's POST ended; its devices."""
     values = {"state": state, "code": answer and answer.code, "raw": answer and answer.raw}
-    connection.execute(_CLOSE, {"id": outbox_id, "now": now} | values)
+    rows = connection.execute(_CLOSE, {"id": outbox_id, "now": now} | values)
+    return [(row.update_id, row.eui, row.hop, row.attempt) for row in rows]
 
 
+_MEMBERS = "SELECT update_id, eui, hop, attempt FROM outbox_device WHERE outbox_id = :id ORDER BY update_id"
 _CLOSE = text(
-    "WITH kept AS (UPDATE outbox_body SET answer = :raw WHERE outbox_id = :id AND CAST(:raw AS bytea) IS NOT NULL)"
-    " UPDATE outbox SET state = :state, code = :code, answered_at = :now WHERE id = :id"
+    "WITH kept AS (UPDATE outbox_body SET answer = :raw WHERE outbox_id = :id AND CAST(:raw AS bytea) IS NOT NULL),"
+    " ended AS (UPDATE outbox SET state = :state, code = :code, answered_at = :now WHERE id = :id)"
+    f" {_MEMBERS}"
 )
 
 
-def _members(connection: Connection, outbox_id: int) -> list[tuple[int, str, int, int]]:
-    rows = connection.execute(
-        text("SELECT update_id, eui, hop, attempt FROM outbox_device WHERE outbox_id = :id ORDER BY update_id"),
-        {"id": outbox_id},
-    )
+def _members(connection: Connection, outbox_id: int) -> _Members:
+    rows = connection.execute(text(_MEMBERS), {"id": outbox_id})
     return [(row.update_id, row.eui, row.hop, row.attempt) for row in rows]

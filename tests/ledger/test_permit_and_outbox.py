@@ -1,6 +1,7 @@
 """The permit, the outbox and the halt, on a real PostgreSQL."""
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from hanwave.ledger import beats, campaigns, outbox, permit, planning, stops, waves
 from hanwave.ledger.checks import NotNow
 from hanwave.ledger.database import LedgerError
-from hanwave.ledger.standing import Fact, record
+from hanwave.ledger.standing import Fact, record, standings
 from hanwave.rollout.device import State
 from hanwave.rollout.events import Event, Evidence, Kind, Leg
 from hanwave.rollout.policy import Policy, Wave
@@ -346,3 +347,20 @@ def test_what_is_refused_is_asked_again_when_the_refusal_said_else_after_two_swe
         known: (tomorrow, "its window is closed"),
         unknown: (later, "its home is busy"),
     }
+
+
+def test_what_is_folded_as_it_is_recorded_is_what_its_events_fold_to_when_they_are_read(world):
+    (update_id,) = hold_image(world)
+    closed = Event(Kind.CLOSED, world.now, detail="quiet", reason="nobody answers")
+    told = [
+        closed,
+        replace(closed, reason="told in other words"),
+        Event(Kind.HEARD, world.now, evidence=Evidence.DEVICE),
+    ]
+    for _ in range(2):
+        with world.engine.begin() as connection:
+            (folded,) = record(connection, [Fact(update_id, event) for event in told], world.now)
+            (read,) = standings(connection, [update_id], world.now)
+        assert (folded.standing, folded.decision) == (read.standing, read.decision)
+        assert read.standing.reason == "nobody answers"
+        told.reverse()
