@@ -100,16 +100,16 @@ def test_a_plan_is_shown_by_wave_model_and_region_with_who_is_left_out(five):
     ran = run("campaign", "plan", "--release", "r2", "--region", "South", "--policy", "policy.json", "--name", "spring")
     assert ran.code == 0, ran.err
     for said in (
-        "2 devices in 2 homes",
-        "121D/1111 in South",
+        "r2 (ESME, 00000002) for 4 devices in 4 homes",
+        "121D/1111  00000001      South   -      4",
         "already runs the version",
         "11.3",
         "digest",
-        "more than 70.0% harmed",
+        "70.00%",
     ):
         assert said in ran.out
     facts = done(run("campaign", "plan", "request.json", "--name", "spring", "--json"))
-    assert [wave["devices"] for wave in facts["waves"]] == [2, 2]
+    assert [wave["devices"] for wave in facts["statement"]["waves"]] == [2, 2]
     assert facts["left_out"] == {"already runs the version": 1}
     assert facts["policy"]["gate"]["harm"] == 0.7
     assert len(facts["digest"]) == 64

@@ -104,7 +104,7 @@ async def test_a_plan_says_who_and_why_not_and_changes_nothing(five, connect):
     assert [(p.model, p.region, p.devices) for p in draft.waves[0].parts] == [("121D/1111", "South", 2)]
     assert draft.waves[0].homes == 2
     assert draft.left_out == {"already runs the version": 1}
-    assert draft.requests == {"11.1": 2, "11.3": 4, "11.2": 4}
+    assert draft.requests == {"8.2": 4, "11.1": 2, "11.3": 4, "11.2": 4}
     assert draft.digest == again.digest != other.digest
 
 

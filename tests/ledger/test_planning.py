@@ -1,0 +1,369 @@
+"""Plans drawn from a real ledger: what the fleet says of a device, what is refused, and who joins late."""
+
+import json
+import sys
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from hanwave.cli.main import main
+from hanwave.errors import HanwaveError
+from hanwave.firmware.document import release_from_dict, release_to_dict
+from hanwave.ledger import budgets, campaigns, cohort, planning, waves
+from hanwave.ledger.database import LedgerError
+from hanwave.ledger.draft import Draft, draft
+from hanwave.ledger.exposure import exposure
+from hanwave.ledger.standing import Fact, record, standings
+from hanwave.rollout.budget import Threshold
+from hanwave.rollout.cohort import DORMANT, LEAVES, PlanError
+from hanwave.rollout.decide import Step
+from hanwave.rollout.events import Event, Evidence, Kind, Leg
+from hanwave.rollout.policy import DeviceType, Policy, Wave
+from hanwave.rollout.request import CampaignRequest
+from tests.ledger.test_permit_and_outbox import activate, hold_image
+from tests.support.ledger import START, US, World, eui
+
+pytestmark = pytest.mark.ledger
+FEW = {"harm": 0.7, "silence": 0.7, "confidence": 0.6}
+"""A gate for waves of one or two devices."""
+
+
+@pytest.fixture
+def world(world: World) -> World:
+    world.release_document()
+    world.fleet(6)
+    return world
+
+
+def request(policy: dict[str, Any] | None = None, **more: Any) -> CampaignRequest:
+    given = {"waves": [{"count": 2}, {"share": 1}], "gate": FEW} | (policy or {})
+    return CampaignRequest.model_validate({"release": "r2", "author": "ann", "policy": given, **more})
+
+
+def drawn(world: World, asked: CampaignRequest | None = None) -> Draft:
+    with world.engine.connect() as connection:
+        return draft(connection, "spring", asked or request(), US, world.now)
+
+
+def change(world: World, number: int, **facts: Any) -> None:
+    columns = ", ".join(f"{name} = :{name}" for name in facts)
+    with world.engine.begin() as connection:
+        connection.execute(text(f"UPDATE device SET {columns} WHERE eui = :eui"), facts | {"eui": eui(number)})
+
+
+def revise(world: World, name: str, **facts: Any) -> None:
+    """Change a release's document."""
+    with world.engine.begin() as connection:
+        document = connection.execute(text("SELECT document FROM release WHERE name = :n"), {"n": name}).scalar_one()
+        whole = release_to_dict(release_from_dict(document | facts))
+        connection.execute(
+            text("UPDATE release SET document = CAST(:d AS jsonb) WHERE name = :n"), {"d": json.dumps(whole), "n": name}
+        )
+
+
+# What the fleet says of a device.
+
+
+def test_each_fact_of_the_fleet_that_stands_against_a_device_is_its_reason(world):
+    change(world, 0, last_heard=START - timedelta(days=100))
+    change(world, 1, leaves_at=START + timedelta(hours=1))
+    change(world, 2, hub_firmware="00000001")
+    change(world, 3, gbcs_version="3.2")
+    revise(world, "r2", minimum_hub_firmware="00000002", minimum_gbcs_version="4.1")
+    found = drawn(world, request({"waves": [{"share": 1}]}))
+    assert found.left_out_devices == {
+        eui(0): DORMANT,
+        eui(1): LEAVES,
+        eui(2): "its Communications Hub's firmware is below 00000002",
+        eui(3): "its GBCS version is below 4.1",
+    }
+    assert (found.devices, found.statement.dormant) == (2, 1)
+
+
+def test_a_device_that_needs_another_release_first_is_told_which(world):
+    world.release_document("r1b", "00000003")
+    world.release_document("r3", "00000004")
+    revise(world, "r1b", predecessors=["00000001"])
+    revise(world, "r3", predecessors=["00000003"])
+    change(world, 0, firmware_version="00000003")
+    found = drawn(world, request({"waves": [{"share": 1}]}, release="r3"))
+    assert found.left_out == {"needs 2 hops by way of r1b: plan those first": 5}
+    assert found.paths == (("r3",), ("r1b", "r3"))
+
+
+def test_who_pays_beforehand_is_protected_unless_the_policy_says_otherwise(world):
+    for number in range(5):
+        change(world, number, payment_mode="prepayment")
+    change(world, 4, protected_class="MED")
+    asked = {"waves": [{"share": 1}, {"share": 1}]}
+    found = drawn(world, request(asked))
+    assert [wave.devices for wave in found.waves] == [1, 5]
+    assert {part.protected_class: part.devices for part in found.waves[1].parts} == {"prepayment": 4, "MED": 1}
+    asked = {"waves": [{"share": 1}, {"devices": [eui(4)]}], "prepayment_is_protected": False}
+    assert [wave.devices for wave in drawn(world, request(asked)).waves] == [5, 1]
+
+
+def test_notice_is_by_the_distributor_of_the_mpan_and_nothing_else_of_it_leaves_the_database(world):
+    change(world, 0, mpxn="1200012345678")
+    change(world, 1, mpxn="123456")
+    found = drawn(world, request({"waves": [{"share": 1}]}))
+    assert [(n.area, n.devices) for n in found.statement.notices] == [("12", 1), ("South", 5)]
+    assert "12000" not in repr(found)
+
+
+# What is refused.
+
+
+def test_a_wave_too_small_for_its_gate_is_refused_with_the_number_it_needs(world):
+    with pytest.raises(PlanError, match=r"wave 1: a wave of 2 cannot rule out .* make it 299"):
+        drawn(world, request({"gate": {"harm": 0.01, "silence": 0.01}}))
+
+
+def test_a_plan_that_must_exceed_a_threshold_is_refused(world):
+    table = [Threshold(user_id=US, variant="11.3", period="300d", limit=5, reserve=2)]
+    with world.engine.begin() as connection:
+        budgets.import_thresholds(connection, table, "ann", world.now)
+    with pytest.raises(PlanError, match=r"6 requests of SR 11\.3 need 300 days under the threshold of 5"):
+        drawn(world)
+    table[0] = table[0].model_copy(update={"limit": 500})
+    with world.engine.begin() as connection:
+        budgets.import_thresholds(connection, table, "ann", world.now)
+    (against,) = drawn(world).thresholds
+    assert (against.variant, against.limit, against.days_needed) == ("11.3", 500, 0)
+
+
+def test_a_fallback_that_the_ledger_does_not_have_is_refused_before_it_is_needed(world):
+    with pytest.raises(LedgerError, match="there is no release 'r0'"):
+        drawn(world, request(fallbacks=["r0"]))
+
+
+def test_what_can_be_undone_is_asked_of_the_fallbacks(world):
+    world.release_document("r1", "00000001")
+    (undo,) = drawn(world, request(fallbacks=["r1"])).statement.undo
+    assert undo.why_not == "r1: would be a downgrade, which it refuses"
+    world.release_document("r1d", "00000000", may_downgrade=True)
+    (undo,) = drawn(world, request(fallbacks=["r1", "r1d"])).statement.undo
+    assert (undo.release, undo.devices) == ("r1d", 6)
+
+
+def test_what_is_refused_keeps_nothing(world):
+    asked = request({"gate": {"harm": 0.01, "silence": 0.01}})
+    with pytest.raises(HanwaveError), world.engine.begin() as connection:
+        planning.freeze(connection, "spring", asked, US, world.now)
+    assert world.count("campaign") == world.count("left_out") == 0
+
+
+def test_what_is_drawn_is_what_is_frozen(world):
+    found = drawn(world)
+    with world.engine.begin() as connection:
+        assert planning.freeze(connection, "spring", request(), US, world.now).digest == found.digest
+
+
+# What a wave says of itself holds where it is used.
+
+
+def test_a_waves_own_exposure_cap_holds_at_the_permit(ledger):
+    other = World(ledger)
+    ids = hold_image(other, 3, Policy(waves=(Wave(share=1, exposure_cap=1),)))
+    assert activate(other, ids[0]).granted
+    assert "exposure cap of 1" in activate(other, ids[1]).refused[ids[1]].reason
+
+
+def test_a_waves_own_soak_is_what_its_devices_go_through(ledger):
+    other = World(ledger)
+    (update_id,) = other.campaign(other.fleet(1), Policy(waves=(Wave(share=1, soak="3h"),), soak_check=False))
+    heard = Event(Kind.VERSION, other.now, Leg.READ, attempt=1, evidence=Evidence.DEVICE, version="00000002")
+    with other.engine.begin() as connection:
+        record(connection, [Fact(update_id, heard)], other.now)
+        (before,) = standings(connection, [update_id], other.now + timedelta(hours=2, minutes=59))
+        (after,) = standings(connection, [update_id], other.now + timedelta(hours=3))
+    assert (before.decision.step, after.decision.step) == (Step.WAIT, Step.SETTLE)
+
+
+# Late joiners.
+
+
+def begin(world: World, policy: dict[str, Any]) -> None:
+    with world.engine.begin() as connection:
+        asked = request(policy, cohort={"regions": ["South"]})
+        planning.freeze(connection, "spring", asked, US, world.now)
+        waves.open_wave(connection, "spring", 1, world.now)
+        connection.execute(text("UPDATE wave SET verdict = 'pass' WHERE number = 1"))
+
+
+def open_last(world: World) -> None:
+    with world.engine.begin() as connection:
+        waves.open_wave(connection, "spring", 2, world.now)
+
+
+def enter(world: World, *numbers: int, **facts: Any) -> None:
+    """New devices in the fleet, like the first."""
+    with world.engine.begin() as connection:
+        for number in numbers:
+            connection.execute(
+                text(
+                    "INSERT INTO device SELECT (jsonb_populate_record(d, jsonb_build_object('eui', CAST(:eui AS text),"
+                    " 'home', CAST(:eui AS text)))).* FROM device d WHERE d.eui = :first"
+                ),
+                {"eui": eui(number), "first": eui(1)},
+            )
+    for number in numbers:
+        if facts:
+            change(world, number, **facts)
+
+
+def members(world: World, wave: int) -> set[str]:
+    with world.engine.connect() as connection:
+        rows = connection.execute(text("SELECT eui FROM campaign_device WHERE wave = :wave"), {"wave": wave})
+        return set(rows.scalars())
+
+
+def test_late_joiners_are_not_in_the_campaign_where_the_policy_leaves_them(world):
+    begin(world, {})
+    enter(world, 10)
+    open_last(world)
+    assert world.count("campaign_device") == 6
+    assert world.count("note", "verb = 'join_late'") == 0
+
+
+def test_late_joiners_come_as_the_last_wave_opens_once_and_only_those_that_fit(world):
+    change(world, 0, smi_status="Pending")
+    begin(world, {"late_joiners": "last_wave"})
+    before = members(world, 1)
+    change(world, 0, smi_status="Commissioned")  # left out by the plan: it stays so
+    enter(world, 10, 11)
+    enter(world, 12, region="North")
+    enter(world, 13, import_supplier="another")
+    enter(world, 14, firmware_version="00000002")
+    open_last(world)
+    assert members(world, 1) == before
+    assert {eui(10), eui(11)} <= members(world, 2)
+    assert world.count("campaign_device") == 5 + 2
+    enter(world, 15)
+    open_last(world)
+    assert world.count("campaign_device") == 5 + 2
+    assert world.count("note", "verb = 'join_late' AND document->>'devices' = '2'") == 1
+    with world.engine.connect() as connection:
+        assert campaigns.funnel(connection, "spring", 2) == {"planned": 5}
+        assert connection.execute(text("SELECT size FROM wave WHERE number = 2")).scalar_one() == 5
+
+
+def test_nobody_joins_a_wave_before_the_last(world):
+    enter(world, 10, region="North")
+    with world.engine.begin() as connection:
+        asked = request({"late_joiners": "last_wave"}, cohort={"regions": ["South"]})
+        planning.freeze(connection, "spring", asked, US, world.now)
+        change(world, 10, region="South")
+        waves.open_wave(connection, "spring", 1, world.now)
+    assert world.count("campaign_device") == 6
+
+
+def test_candidates_that_a_campaign_knows_are_none_of_its_late_joiners(world):
+    begin(world, {"late_joiners": "last_wave"})
+    enter(world, 10)
+    with world.engine.connect() as connection:
+        found = cohort.candidates(connection, request(), DeviceType.ESME, US, new_to="spring")
+        assert [device.eui for device in found] == [eui(10)]
+
+
+# The commands.
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path, ledger_dsn, world):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HANWAVE_POSTGRES__DSN", ledger_dsn)
+    monkeypatch.setenv("HANWAVE_USER_ID", US)
+
+    def run(*arguments: str):
+        monkeypatch.setattr(sys, "argv", ["hanwave", *arguments])
+        code: Any = 0
+        try:
+            main()
+        except SystemExit as exit_:
+            code = exit_.code or 0
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def plan_file(run, tmp_path):
+    (tmp_path / "request.json").write_text(request().model_dump_json(exclude_defaults=True))
+
+    def plan_file(name: str) -> str:
+        code, out, err = run("campaign", "plan", "request.json", "--name", "spring", "--json")
+        assert code == 0, err
+        (tmp_path / name).write_text(out)
+        return name
+
+    return plan_file
+
+
+def test_a_plans_json_is_whole(world, plan_file, tmp_path):
+    whole = json.loads((tmp_path / plan_file("a.json")).read_text())
+    assert {e for wave in whole["members"] for e in wave} == {eui(n) for n in range(6)}
+    assert whole["statement"]["waves"][0]["smallest_harm"] == pytest.approx(1 - 0.4**0.5, abs=1e-6)
+    assert whole["requests"]["11.3"] == 6
+    assert whole["policy"]["late_joiners"] == "leave"
+
+
+def test_two_plans_are_compared_by_file_and_by_campaign(world, run, plan_file):
+    first = plan_file("a.json")
+    with world.engine.begin() as connection:
+        planning.freeze(connection, "spring", request(), US, world.now)
+    code, out, _ = run("campaign", "plan-diff", first, "spring")
+    assert (code, "the same: " in out) == (0, True)
+    change(world, 3, smi_status="Pending")
+    enter(world, 10)
+    second = plan_file("b.json")
+    code, out, _ = run("campaign", "plan-diff", first, second, "--json")
+    found = json.loads(out)
+    assert code == 1
+    assert (list(found["added"]), found["gone"]) == ([eui(10)], {eui(3): "not commissioned"})
+    code, out, _ = run("campaign", "plan-diff", "spring", second)
+    assert code == 1
+    assert eui(10) in out
+
+
+@pytest.mark.parametrize(
+    ("plan", "sentence"),
+    [("nothing", "there is no campaign 'nothing'"), ("bad.json", "bad.json is no plan: it should be what `hanwave")],
+)
+def test_what_is_no_plan_is_refused_in_one_sentence(run, plan_file, tmp_path, plan, sentence):
+    (tmp_path / "bad.json").write_text('{"name": "x"}')
+    code, _, err = run("campaign", "plan-diff", plan, plan_file("a.json"))
+    assert code == 1
+    assert sentence in err
+    assert err.count("\n") == 1
+
+
+def test_a_plan_is_held_against_a_demand_forecast(world, run, plan_file, tmp_path):
+    plan_file("a.json")
+    (tmp_path / "forecast.json").write_text('{"11.3": [5], "11.1": [2], "11.2": [9], "8.2": [9]}')
+    code, out, _ = run("campaign", "plan", "request.json", "--name", "spring", "--forecast", "forecast.json")
+    assert (code, "More than the demand forecast" in out) == (0, True)
+    (tmp_path / "forecast.json").write_text('{"11.3": [-1]}')
+    code, _, err = run("campaign", "plan", "request.json", "--forecast", "forecast.json")
+    assert code == 1
+    assert "forecast.json: 11.3.0 should hold whole numbers of requests by month" in err
+
+
+def test_the_fleet_is_listed_by_version_and_cpl_status_what_is_not_active_first(world, run):
+    world.cpl("00000001", "Active")
+    change(world, 0, firmware_version="00000009")
+    world.cpl("00000008", "Expired")
+    change(world, 1, firmware_version="00000008", smi_status="Suspended")
+    change(world, 2, firmware_version="00000008")
+    with world.engine.connect() as connection:
+        found = [(e.firmware_version, e.cpl_status, e.devices, e.suspended) for e in exposure(connection)]
+    assert found == [
+        ("00000008", "Expired", 2, 1),
+        ("00000009", "not listed", 1, 0),
+        ("00000001", "Active", 3, 0),
+    ]
+    code, out, _ = run("fleet", "exposure", "--json")
+    assert (code, [e["devices"] for e in json.loads(out)["exposure"]]) == (0, [2, 1, 3])
+    assert "not listed" in run("fleet", "exposure")[1]
