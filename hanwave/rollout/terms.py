@@ -36,6 +36,8 @@ def _many(value: Any) -> Any:
 
 Many = Annotated[tuple[_T, ...], BeforeValidator(_many)]
 """Several, of which one may be written without the list."""
+Some = Annotated[tuple[_T, ...], Field(min_length=1), BeforeValidator(_many)]
+"""At least one."""
 
 
 class Strict(BaseModel):

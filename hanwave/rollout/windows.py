@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool
 
 from hanwave.rollout.calendars import DAY, Nation, bank_holiday, edges
-from hanwave.rollout.terms import Duration, Many, Strict
+from hanwave.rollout.terms import Duration, Many, Some, Strict
 
 LONDON = "Europe/London"
 HORIZON = timedelta(days=366)
@@ -94,7 +94,7 @@ Hours = Annotated[str, AfterValidator(_hours)]
 """A range of local time, to the minute: '22:00-05:00' passes midnight."""
 Dates = Annotated[str, AfterValidator(_dates)]
 """A date, or a range of them with its last: '2026-12-24/2027-01-02'."""
-Days = Annotated[tuple[Weekday, ...], BeforeValidator(_days), Field(min_length=1)]
+Days = Annotated[tuple[Weekday, ...], Field(min_length=1), BeforeValidator(_days)]
 
 
 @cache
@@ -134,7 +134,7 @@ class Window(Strict):
 
     zone: Zone = LONDON
     days: Days = _WEEK
-    hours: Annotated[Many[Hours], Field(min_length=1)] = ("00:00-24:00",)
+    hours: Some[Hours] = ("00:00-24:00",)
     on_bank_holidays: StrictBool = True
     """Whether it opens on the bank holidays of the device's nation."""
     blackout: Many[Dates] = ()
@@ -182,7 +182,7 @@ class Switching(Strict):
     """When an HCALCS's load is on: it is not activated then, nor so short a time before."""
 
     zone: Zone = LONDON
-    hours: Annotated[Many[Hours], Field(min_length=1)]
+    hours: Some[Hours]
     """Of the devices whose own calendar is not known."""
     before: Annotated[Duration, Field(le=DAY)] = timedelta(minutes=30)
 

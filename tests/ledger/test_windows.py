@@ -188,6 +188,20 @@ def test_a_request_that_was_left_behind_does_not_leave_once_its_window_has_close
     assert isinstance(send(world, outbox_id), outbox.Sending)
 
 
+def test_a_request_whose_acknowledgement_was_lost_is_not_sent_again_outside_its_window(world):
+    (one,) = hold_image(world, 1, policy())
+    world.now = MONDAY.replace(hour=16) - INSTANT
+    outbox_id = ask(world, Leg.ACTIVATE, [one]).outbox_id
+    with world.engine.begin() as connection:
+        outbox.make_ready(connection, outbox_id, b"<request/>")
+        assert isinstance(outbox.begin(connection, outbox_id, world.now), outbox.Sending)
+        outbox.no_answer(connection, outbox_id, world.now)
+    world.later(minutes=1)
+    with world.engine.begin() as connection:
+        assert "the activation window is closed" in outbox.begin(connection, outbox_id, world.now)
+    assert world.count("outbox", "sends = 1 AND leg = 'activate'") == 1
+
+
 def dated(**more) -> Policy:
     return policy(**more).model_copy(update={"activation": ActivationMode.FUTURE_DATED, "lead": timedelta(hours=12)})
 
