@@ -1,16 +1,18 @@
 """What people do to a campaign, straight in the ledger: once a key, and never on a plan that they have not read."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from hanwave.ledger import control, overview, rollback, throttle
+from hanwave.ledger import campaigns, control, overview, pacing, rollback, throttle
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.notes import By
 from hanwave.ledger.stops import Scope
 from hanwave.rollout.events import Leg
+from tests.ledger.test_permit_and_outbox import hold_image
 from tests.support.ledger import World
 
 pytestmark = pytest.mark.ledger
@@ -234,3 +236,14 @@ def test_a_pace_is_never_changed_in_place(spring):
     change_pace(spring)
     with pytest.raises(DBAPIError, match=r"append-only|permission denied"), spring.engine.begin() as connection:
         connection.execute(text("UPDATE pace SET per_second = 1000"))
+
+
+def test_a_sweep_gives_turns_at_the_pace_that_was_set(world):
+    hold_image(world, 20)
+    change_pace(world, 0.5)
+    with world.engine.begin() as connection:
+        frame = campaigns.frame(connection, NAME)
+        given = [
+            len(pacing.pick(connection, frame, 1, world.later(seconds=10), timedelta(seconds=10))) for _ in range(3)
+        ]
+    assert given == [5, 5, 5]
