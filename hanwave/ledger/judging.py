@@ -166,6 +166,8 @@ _STRATA = text(
     dark AS ({outages.EXPLAINED}),
     stands AS (
         SELECT u.*, told.kinds, CASE
+            -- A visit to a device that the image has acted on may be the image's doing.
+            WHEN u.state = 'closed:needs_visit' AND told.exposed IS NOT NULL THEN 'silent'
             WHEN u.state = ANY(:excused) THEN 'excused'
             WHEN u.state = ANY(:failed) OR u.id IN (SELECT id FROM alarmed) THEN 'failed'
             WHEN u.state = ANY(:refused) THEN 'refused'

@@ -238,11 +238,13 @@ class Policy(Strict):
     def for_rollback(self) -> Self:
         """The same policy for undoing a campaign: one wave, and the hub's word is enough.
 
-        A rollback does not wait for gates. And a device that its image has silenced cannot say that it verified the
-        next one, so it is activated on the hub's word half-way to its deadline: it checks the hash itself.
+        A rollback does not wait for gates: the devices that it mends are known to be ill, and its one gate, with nothing
+        behind it, only says whether most of them are well again. And a device that its image has silenced cannot say that
+        it verified the next one, so it is activated on the hub's word half-way to its deadline: it checks the hash itself.
         """
         regions = {region: _soon(some) for region, some in self.regions.items()}
-        update = {"waves": (Wave(share=1),), "deadlines": _soon(self.deadlines), "regions": regions}
+        gate = Gate(harm=0.5, silence=0.5, confidence=0.5, expects=())
+        update = {"waves": (Wave(share=1),), "deadlines": _soon(self.deadlines), "regions": regions, "gate": gate}
         return self.model_copy(update=update)
 
     @model_validator(mode="after")

@@ -43,7 +43,11 @@ _THREE_WAVES = [{"count": 8}, {"share": 0.3}, {"share": 1}]
 CAMPAIGNS: dict[str, dict[str, Any]] = {
     "ppmid-0401": {"release": "delta-ppmid-0401", "policy": {**_POLICY, "waves": _THREE_WAVES}},
     "gsme-0102": {"release": "acme-gsme-0102", "policy": {**_POLICY, "waves": _THREE_WAVES}},
-    "hcalcs-0502": {"release": "echo-hcalcs-0502", "policy": {**_POLICY, "waves": _THREE_WAVES}},
+    "hcalcs-0502": {
+        "release": "echo-hcalcs-0502",
+        # There are few: a wave of fewer than four rules out no harm that its gate means to catch.
+        "policy": {**_POLICY, "waves": [{"count": 5}, {"count": 5}, {"share": 1}]},
+    },
     "esme-0104": {
         "release": "acme-esme-0104",
         "policy": {**_POLICY, "waves": [{"count": 16}, {"share": 0.3}, {"share": 1}]},

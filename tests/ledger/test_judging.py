@@ -114,6 +114,15 @@ def test_every_device_counts_once_and_the_excused_nowhere(world):
     assert counts(world) == Counts(settled=2, failed=1, refused=1, silent=1, open=2)
 
 
+def test_a_visit_that_an_activated_device_needs_is_not_excused(world):
+    ids = begin(world, 8)
+    say(world, ids[:1], *activated(world))
+    say(world, ids[:2], event(Kind.CLOSED, world.now + DAY, evidence=Evidence.OURS, detail="needs_visit"))
+    settle(world, ids[2:])
+    close(world)
+    assert counts(world) == Counts(settled=6, silent=1)
+
+
 @pytest.mark.parametrize("missing", [Kind.VERIFIED, Kind.ACTIVATED, Kind.VERSION])
 def test_a_kind_of_evidence_that_was_lost_whole_never_passes(world, missing):
     settle(world, begin(world, 30), without=missing)

@@ -21,7 +21,7 @@ from hanwave.rollout.gate import (
     findings,
     judge,
 )
-from hanwave.rollout.policy import DeviceType, Gate, Proof
+from hanwave.rollout.policy import DeviceType, Gate, Policy, Proof
 from hanwave.rollout.soak import Answer, Service, ServiceShares, compare
 
 pytestmark = pytest.mark.unit
@@ -199,6 +199,14 @@ def test_a_kind_of_evidence_that_a_whole_stratum_lacks_does_not_pass_and_one_dev
 
 
 ORDINARY = Share(20, 2000)
+
+
+def test_the_gate_of_a_rollback_passes_one_device_that_is_well_again_and_none_that_is_not():
+    gate = Policy().for_rollback().gate
+    assert judge(wave(1), gate).verdict is Verdict.PASS
+    assert judge(wave(1, silent=1), gate).verdict is Verdict.NOT_ENOUGH_EVIDENCE
+    assert not breaker(Progress(failed=3), gate)
+    assert breaker(Progress(failed=10), gate)
 
 
 def service(updated: Share, others: Share = ORDINARY) -> Service:
