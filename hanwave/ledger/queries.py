@@ -120,19 +120,35 @@ def _installed() -> tuple[Queries, Engine]:
     if found.queries is None:
         raise QueryError("no queries are installed: the setting queries should name their file")
     dsn = settings.needed(found.postgres, "postgres").dsn.get_secret_value()
-    return _read(found.queries, dsn)
+    installed = _read(found.queries)
+    return installed, _engine(installed.database.get_secret_value() if installed.database else dsn)
 
 
 @lru_cache(maxsize=4)
-def _read(path: Path, dsn: str) -> tuple[Queries, Engine]:
+def _read(path: Path) -> Queries:
     """The file as it was when this process first needed it."""
     try:
         held = read_yaml(path.read_bytes(), f"the file of queries {path}", QueryError)
-        queries = TypeAdapter(Queries).validate_python(held)
+        return TypeAdapter(Queries).validate_python(held)
     except OSError as error:
         raise QueryError(f"the file of queries {path} cannot be read: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "it"
         raise QueryError(f"the file of queries {path}: {where}: {first['msg'][:100]}") from error
-    return queries, database.engine(queries.database.get_secret_value() if queries.database else dsn, pool=2)
+
+
+_engines: dict[str, Engine] = {}
+
+
+def _engine(dsn: str) -> Engine:
+    if dsn not in _engines:
+        _engines[dsn] = database.engine(dsn, pool=2)
+    return _engines[dsn]
+
+
+def forget() -> None:
+    """Close what this process keeps open: between tests on many databases."""
+    while _engines:
+        _engines.popitem()[1].dispose()
+    _read.cache_clear()

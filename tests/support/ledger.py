@@ -15,7 +15,7 @@ from hanwave.firmware.release import Release
 from hanwave.firmware.terms import DeviceType as FirmwareDeviceType
 from hanwave.firmware.terms import FirmwareVersion, HardwareRange, Model
 from hanwave.identifiers import EUI64
-from hanwave.ledger import beats, campaigns, database
+from hanwave.ledger import beats, campaigns, database, queries
 from hanwave.rollout.device import State
 from hanwave.rollout.policy import Policy, Wave
 from infra.stack.postgres import APPLICATION, OWNER, Postgres
@@ -52,6 +52,7 @@ def ledger_dsn(postgres: Postgres, ledger_template: str) -> Iterator[str]:
     name = f"ledger_{next(_numbers)}"
     owner = create_database(postgres, name, ledger_template)
     yield owner.replace(f"//{OWNER}@", f"//{APPLICATION}@", 1)
+    queries.forget()
     drop_database(postgres, name)
 
 
