@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
-from hanwave.ledger import notes
+from hanwave.ledger import campaigns, notes
 from hanwave.rollout.budget import (
     REPEAT_COUNTS,
     Claim,
@@ -194,9 +194,7 @@ def _share(connection: Connection, asked: Asked, threshold: Threshold, rows: lis
     for row in rows:
         if row.permit_class is PermitClass.FORWARD:
             used[row.campaign] = used.get(row.campaign, 0) + row.units
-    urgent = bool(
-        connection.execute(text("SELECT urgent FROM campaign WHERE name = :campaign"), values).scalar_one_or_none()
-    )
+    urgent = campaigns.frame(connection, asked.campaign).urgent
     own = Claim(asked.campaign, used.get(asked.campaign, 0), _units(threshold, asked.devices, asked.batch), urgent)
     claims = [
         Claim(row.name, used.get(row.name, 0), _units(threshold, int(row.due), row.batch), row.urgent)
