@@ -67,7 +67,10 @@ class View:
 def view(connection: Connection, name: str, now: datetime | None = None) -> View | None:
     """The campaign of that name, with what holds devices back where the time is given; None where there is none."""
     row = connection.execute(
-        text("SELECT release, digest, status, author, request, restored FROM campaign WHERE name = :name"),
+        text(
+            "SELECT c.release, c.digest, c.status, c.author, c.request, c.restored, r.document->>'fallback' AS fallback"
+            " FROM campaign c JOIN release r ON r.name = c.release WHERE c.name = :name"
+        ),
         {"name": name},
     ).one_or_none()
     if row is None:
@@ -81,7 +84,7 @@ def view(connection: Connection, name: str, now: datetime | None = None) -> View
         approvals=row.request.get("approvals", 0),
         approvers=_approvers(connection, name, row.digest),
         sweep=campaigns.frame(connection, name).policy.sweep.total_seconds(),
-        fallbacks=row.request.get("fallbacks", []),
+        fallbacks=row.request.get("fallbacks") or ([row.fallback] if row.fallback else []),
         restoring=row.restored["campaigns"] if row.restored else None,
         waves=_waves(connection, name),
         funnel=campaigns.shown(connection, name),

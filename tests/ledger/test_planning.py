@@ -11,7 +11,7 @@ from sqlalchemy import text
 from hanwave.cli.main import main
 from hanwave.errors import HanwaveError
 from hanwave.firmware.document import release_from_dict, release_to_dict
-from hanwave.ledger import budgets, campaigns, cohort, planning, waves
+from hanwave.ledger import budgets, campaigns, cohort, overview, planning, waves
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.draft import Draft, draft
 from hanwave.ledger.exposure import exposure
@@ -146,6 +146,17 @@ def test_what_can_be_undone_is_asked_of_the_fallbacks(world):
     world.release_document("r1d", "00000000", may_downgrade=True)
     (undo,) = drawn(world, request(fallbacks=["r1", "r1d"])).statement.undo
     assert (undo.release, undo.devices) == ("r1d", 6)
+
+
+def test_the_releases_own_fallback_is_what_a_rollback_goes_back_to_where_none_is_named(world):
+    for name, version in (("r1", "00000000"), ("r1d", "00000000")):
+        world.release_document(name, version, may_downgrade=True)
+    revise(world, "r2", fallback="r1")
+    for name, asked, release in (("spring", request(), "r1"), ("autumn", request(fallbacks=["r1d"]), "r1d")):
+        assert drawn(world, asked).statement.undo[0].release == release
+        with world.engine.begin() as connection:
+            planning.freeze(connection, name, asked, US, world.now)
+            assert overview.known(connection, name).fallbacks == [release]
 
 
 def test_what_is_refused_keeps_nothing(world):
