@@ -136,7 +136,7 @@ class RolloutWave:
         return await self._distribute(ref, sweep) or bool(sweep.ended or sweep.read)
 
     async def _distribute(self, ref: WaveRef, sweep: Sweep) -> bool:
-        if not sweep.distribute or sweep.stopped:
+        if not sweep.distribute:
             return False
         batch = await workflow.execute_activity_method(
             GatewayActivities.distribute,

@@ -38,7 +38,7 @@ class Sweep:
     open: int = 0
     next_due: datetime | None = None
     stopped: str | None = None
-    """What stops the wave's activations, in a sentence."""
+    """What stops the wave, or one leg of it, in a sentence."""
     funnel: dict[str, int] = field(default_factory=dict)
 
 
@@ -50,16 +50,20 @@ def sweep(connection: Connection, campaign: str, wave: int, now: datetime, since
     if campaigns.withdrawn(connection, campaign):
         control.close_withdrawn(connection, campaign, "the campaign was withdrawn", now)
     windows.hold_back(connection, campaign, wave, now)
-    stop = stops.blocking(connection, campaigns.frame(connection, campaign).user_id, campaign, wave, Leg.ACTIVATE)
+    frame = campaigns.frame(connection, campaign)
+    # Each leg is paused alone: images go on being sent while nothing may be activated.
+    images, turns = (
+        stops.blocking(connection, frame.user_id, campaign, wave, leg) for leg in (Leg.DISTRIBUTE, Leg.ACTIVATE)
+    )
     return Sweep(
-        distribute=_waiting(connection, campaign, wave, now),
-        wake=[] if stop else pacing.pick(connection, campaigns.frame(connection, campaign), wave, now, since),
+        distribute=0 if images else _waiting(connection, campaign, wave, now),
+        wake=[] if turns else pacing.pick(connection, frame, wave, now, since),
         read=_reads(connection, campaign, wave, now),
         start=_euis(connection, campaign, wave, "NOT started AND state NOT IN ('planned', 'settled', 'closed')"),
         ended=_euis(connection, campaign, wave, "started AND NOT told AND state IN ('settled', 'closed')"),
         open=_open(connection, campaign, wave),
         next_due=_next_due(connection, campaign, wave, now),
-        stopped=str(stop) if stop else None,
+        stopped=str(turns or images) if turns or images else None,
         funnel=campaigns.funnel(connection, campaign, wave),
     )
 
