@@ -161,7 +161,9 @@ CASES = {
     "a gate that asks for what is no evidence": running_by("policy.gate.expects", gate={"expects": ["hope"]}),
     "a batch that DUIS does not take": running_by("50000", batch=50_001),
     "an infinite pace": Case(
-        "campaign start autumn ask.json", "finite", {"ask.json": b'{"release":"r2","policy":{"pace":{"overall":1e999}}}'}
+        "campaign start autumn ask.json",
+        "finite",
+        {"ask.json": b'{"release":"r2","policy":{"pace":{"overall":1e999}}}'},
     ),
     "a policy that is not there": Case(
         "campaign plan --release r2 --policy nowhere.json", "nowhere.json cannot be read"
