@@ -17,7 +17,6 @@ from hanwave.rollout.cohort import (
     LEAVES,
     NO_WAVE,
     Candidate,
-    Kind,
     PlanError,
     Wanted,
     kind_of,
@@ -99,8 +98,8 @@ class _Judged:
     longer: dict[str, tuple[str, ...]] = field(default_factory=dict)
     goes: dict[str, datetime] = field(default_factory=dict)
     protected: set[str] = field(default_factory=set)
-    _kinds: dict[Kind, tuple[str | None, tuple[str, ...]]] = field(default_factory=dict)
-    _traits: dict[Traits, Traits] = field(default_factory=dict)
+    _kinds: dict[tuple[str | None, ...], tuple[str | None, tuple[str, ...]]] = field(default_factory=dict)
+    _traits: dict[tuple[str | bool | None, ...], Traits] = field(default_factory=dict)
 
     @property
     def dormant_after(self) -> timedelta | None:
@@ -110,7 +109,7 @@ class _Judged:
     def add(self, device: Candidate) -> None:
         """Judge a device; the same again changes nothing."""
         eui = device.eui
-        reason, path = self._unsuited(kind_of(device))
+        reason, path = self._unsuited(device)
         reason = reason or unfit(device, self.at, self.dormant_after)
         if eui in self.members or eui in self.refused:
             self._check_same(device, reason)
@@ -127,25 +126,36 @@ class _Judged:
         if device.leaves_at is not None and not self.wanted.undoes:
             self.goes[eui] = device.leaves_at
 
-    def _unsuited(self, kind: Kind) -> tuple[str | None, tuple[str, ...]]:
-        if kind not in self._kinds:
+    def _unsuited(self, device: Candidate) -> tuple[str | None, tuple[str, ...]]:
+        # A plain tuple finds an equal Kind, and is made in a third of the time.
+        key = (
+            *(device.device_type, device.manufacturer, device.model, device.hardware_version, device.firmware_version),
+            *(device.hub_firmware, device.gbcs_version),
+        )
+        if (found := self._kinds.get(key)) is None:
+            kind = kind_of(device)
             reason = unsuited(self.wanted, kind)
             needs = reason is not None and reason.startswith("needs ")
-            self._kinds[kind] = reason, path_of(self.wanted, kind) if needs else ()
-        return self._kinds[kind]
+            found = self._kinds[kind] = reason, path_of(self.wanted, kind) if needs else ()
+        return found
 
     def _shared(self, device: Candidate) -> Traits:
-        traits = Traits(
-            f"{device.manufacturer}/{device.model}",
-            device.firmware_version,
-            device.region,
-            device.hub if self.policy.strata is Strata.HUB else "",
-            device.protected_class,
-            device.hardware_version,
-            device.area or device.region,
-            device.smi_status == "Suspended",
+        hub = device.hub if self.policy.strata is Strata.HUB else ""
+        suspended = device.smi_status == "Suspended"
+        key = (
+            *(device.manufacturer, device.model, device.firmware_version, device.region, hub, device.protected_class),
+            *(device.hardware_version, device.area, suspended),
         )
-        return self._traits.setdefault(traits, traits)
+        if (found := self._traits.get(key)) is None:
+            model, area = f"{device.manufacturer}/{device.model}", device.area or device.region
+            found = self._traits[key] = Traits(
+                *(model, device.firmware_version, device.region, hub),
+                device.protected_class,
+                device.hardware_version,
+                area,
+                suspended,
+            )
+        return found
 
     def _check_same(self, device: Candidate, reason: str | None) -> None:
         eui = device.eui
