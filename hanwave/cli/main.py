@@ -21,7 +21,7 @@ Commands = dict[str, tuple[str, str]]
 """By name: where the command is ("module:attribute", a Typer or a function), and its line in the help."""
 
 COMMANDS: Commands = {
-    "campaign": ("hanwave.cli.campaign_ends:app", "Plan, start, watch and steer campaigns."),
+    "campaign": ("hanwave.cli.campaign:app", "Plan, start, watch and steer campaigns."),
     "device": (
         "hanwave.cli.device:device",
         "Tell one device's whole story: what was done to it and learnt of it, when, by whose word.",

@@ -10,7 +10,7 @@ from itertools import count
 import pytest
 from sqlalchemy import text
 
-from hanwave.cli.campaign_view import duration
+from hanwave.cli.campaign.view import duration
 from hanwave.cli.main import COMMANDS, _load, app
 from hanwave.rollout.events import Leg
 from infra.commands import COMMANDS as OF_INFRA

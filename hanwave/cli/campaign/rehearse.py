@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hanwave.cli import request_option
-from hanwave.cli.campaign import run
+from hanwave.cli.campaign.options import run
 from hanwave.cli.ledger_option import Actor, Database
 from hanwave.cli.output import AsJson, emit, read_file, write_file
 from hanwave.cli.request_option import read_request
@@ -56,7 +56,7 @@ def rehearse(
     given = _profile(profile) if profile else None
     found = run(database, lambda client: client.rehearse(name, request, _how(given, harm, runs, learn=learn)))
     if plots:
-        from hanwave.cli.plots import draw  # noqa: PLC0415
+        from hanwave.cli.campaign.plots import draw  # noqa: PLC0415
 
         write_file(plots, draw(found, plots.suffix), "the plots")
     if as_json:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from hanwave.cli.campaign import Name, app, run
+from hanwave.cli.campaign.options import Name, run
 from hanwave.cli.ledger_option import Actor, Database, actor_or_user
 from hanwave.cli.output import AsJson, emit
 from hanwave.errors import HanwaveError
@@ -26,7 +26,6 @@ Outcomes = Annotated[
 ]
 
 
-@app.command(epilog="Example: hanwave campaign outcomes spring-e470 --outcome needs_visit --csv visits.csv")
 def outcomes(
     name: Name,
     outcome: Outcomes = None,
@@ -70,7 +69,6 @@ async def _write(client: "Client", name: str, wanted: set[str], out: TextIO, *, 
     return written
 
 
-@app.command(epilog="Example: hanwave campaign retry spring-e470 --outcome not_delivered --as spring-e470-again")
 def retry(
     name: Name,
     outcome: Outcomes = None,
