@@ -1,6 +1,6 @@
 """From a campaign request to a frozen plan in the ledger, or to a printed one that changes nothing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -44,6 +44,7 @@ def draw(connection: Connection, name: str, request: CampaignRequest, user_id: s
     """
     undoes = request.rollback_of is not None
     wanted = cohort.wanted(connection, release(connection, request.release), undoes=undoes)
+    wanted = replace(wanted, urgent=request.urgent)
     _check_ready(connection, wanted)
     windows.check(request.policy, wanted.device_type, at)
     fallbacks = [cohort.wanted(connection, each, undoes=True) for each in _fallbacks(connection, request)]

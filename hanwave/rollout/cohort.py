@@ -82,6 +82,8 @@ class Wanted:
     it all the same, while the bad image may be on its way to it."""
     stepping: tuple[Stepping, ...] = ()
     """What other releases permit. It decides no membership, only which way round is named."""
+    urgent: bool = False
+    """Whether it takes devices over from slower campaigns: whoever approves the plan approves that too."""
 
 
 class Kind(NamedTuple):

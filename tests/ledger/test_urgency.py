@@ -157,3 +157,15 @@ def test_a_shadow_campaign_holds_up_no_other(world):
     with world.engine.begin() as connection:
         permit.ask(connection, permit.Ask("shade", 1, Leg.DISTRIBUTE, [shade], "11.1", ACB), world.now)
     assert distribute(world, [real]).granted == (real,)
+
+
+def test_that_a_campaign_is_urgent_is_a_part_of_what_is_approved(world):
+    world.release_document()
+    world.fleet(1)
+    policy = Policy(waves=(Wave(share=1),), gate=Gate(harm=0.95, silence=0.95))
+    digests = set()
+    for urgent in (True, False):
+        request = CampaignRequest(release="r2", policy=policy, author="ann", urgent=urgent, approvals=1)
+        with world.engine.begin() as connection:
+            digests.add(planning.draw(connection, "fix", request, US, world.now).digest)
+    assert len(digests) == 2
