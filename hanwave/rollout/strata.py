@@ -42,14 +42,24 @@ class Traits(NamedTuple):
 _Key = tuple[bool, float, str]
 
 
-Draws = Mapping[str, tuple[float, float]]
-"""Each device's rank, by which the shares take them, and the draw by which the counts do: were it the same one, the first
-count would leave the next share nobody."""
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """Each device's rank, by which the shares take them, and the draw by which the counts do.
+
+    Were it the same one, the first count would leave the next share nobody. Two mappings of floats, which the garbage
+    collector passes over, where a million pairs would cost it seconds.
+    """
+
+    ranks: dict[str, float]
+    counts: dict[str, float]
 
 
 def drawn(euis: Iterable[str], seed: str) -> Draws:
     """The draws of those devices."""
-    return {eui: draws(seed, eui) for eui in euis}
+    found = Draws({}, {})
+    for eui in euis:
+        found.ranks[eui], found.counts[eui] = draws(seed, eui)
+    return found
 
 
 @dataclass(slots=True)
@@ -68,11 +78,11 @@ class _Left:
 
     def key(self, eui: str) -> _Key:
         """The order within a wave."""
-        return self.traits[eui].protected_class is not None, self.draws[eui][0], eui
+        return self.traits[eui].protected_class is not None, self.draws.ranks[eui], eui
 
     def count_key(self, eui: str) -> _Key:
         """The order in which a count takes them."""
-        return self.traits[eui].protected_class is not None, self.draws[eui][1], eui
+        return self.traits[eui].protected_class is not None, self.draws.counts[eui], eui
 
 
 def place(traits: Mapping[str, Traits], policy: Policy, draws: Draws) -> tuple[tuple[str, ...], ...]:
@@ -99,7 +109,7 @@ def _choose(number: int, wave: Wave, left: _Left, policy: Policy, high: float) -
     free = left.free(protected=number >= policy.first_protected)
     if wave.count is not None:
         return _counted(number, wave, wave.count, left, free)
-    chosen = [eui for eui in free if left.draws[eui][0] < high]
+    chosen = [eui for eui in free if left.draws.ranks[eui] < high]
     return chosen if len(chosen) == len(free) else [*chosen, *_missing(wave.per_stratum, left, free, high)]
 
 
@@ -111,7 +121,7 @@ def _missing(least: int, left: _Left, free: list[str], high: float) -> list[str]
     others: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for eui in free:
         stratum = left.traits[eui].stratum
-        if left.draws[eui][0] < high:
+        if left.draws.ranks[eui] < high:
             given[stratum] += 1
         else:
             others[stratum].append(eui)
