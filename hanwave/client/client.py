@@ -50,7 +50,8 @@ class Client:
         """Connect by settings (those of this environment where none are given), or by what overrides them.
 
         address is Temporal's frontend ("host:port"), dsn the ledger's (postgresql://...), user_id the EUI-64 that
-        sends, and whose campaigns alone are seen and acted upon. Temporal is not waited for until it is needed; patience is how many seconds it is then given.
+        sends, and whose campaigns alone are seen and acted upon. Temporal is not waited for until it is needed; patience
+        is how many seconds it is then given.
         """
         found = given or settings.load()
         changes = {"address": address, "namespace": namespace}
