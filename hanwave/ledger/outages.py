@@ -34,19 +34,19 @@ LASTING = (
 )
 """SQL: the outages of a device d that last now."""
 EXPLAINED = f"""
-    SELECT u.id FROM u JOIN told ON told.id = u.id
-    JOIN device_event a ON a.update_id = u.id AND a.kind = 'sent' AND (told.heard IS NULL OR a.at > told.heard)
+    SELECT u.id FROM u
+    JOIN device_event a ON a.update_id = u.id AND a.kind = 'sent' AND (u.heard IS NULL OR a.at > u.heard)
     LEFT JOIN LATERAL (
         SELECT true AS dark FROM outage o WHERE {_OF_DEVICE.format(d="u")}
         AND o.starts_at <= a.at AND (o.ends_at IS NULL OR a.at < o.ends_at)
-        AND (o.scope <> 'device' OR o.starts_at < told.exposed)
+        AND (o.scope <> 'device' OR o.starts_at < u.exposed)
         UNION ALL
         SELECT true FROM incident i WHERE (i.region IS NULL OR i.region = u.region) AND i.service IN
             ('all', CASE a.leg WHEN 'activate' THEN 'activation' WHEN 'distribute' THEN 'distribution' END) AND i.starts_at <= a.at AND (i.ends_at IS NULL OR a.at < i.ends_at) LIMIT 1
     ) o ON true
-    GROUP BY u.id HAVING bool_and(o.dark IS NOT NULL)
+    WHERE u.state = ANY(:silent) GROUP BY u.id HAVING bool_and(o.dark IS NOT NULL)
 """
-"""SQL: the updates u that were asked only while an outage lasted, since they were last heard (told.heard)."""
+"""SQL: the updates u that were asked only while an outage lasted, since they were last heard (u.heard)."""
 
 
 @dataclass(frozen=True, slots=True)
