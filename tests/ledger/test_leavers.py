@@ -310,3 +310,19 @@ def test_a_ppmid_in_no_update_of_ours_is_asked_nothing(world):
     deliver(world, messages.dcc_alert("N59", told, world.now))
     assert world.count("outbox") == 0
     assert world.count("note", "verb = 'elsewhere'") == 1
+
+
+# Two campaigns, one home.
+
+
+def test_two_campaigns_for_one_home_take_turns(world):
+    euis = world.fleet(2, homes=1)
+    (first,) = world.campaign(euis[:1], name="spring")
+    (second,) = world.campaign(euis[1:], name="summer")
+    send(world, distribute(world, [first]).outbox_id)
+    waiting = distribute(world, [second], "summer")
+    assert waiting.refused[second].reason == "its home has another update under way"
+    say(world, first, Kind.VERIFIED, Leg.DISTRIBUTE, detail=HASH)
+    send(world, distribute(world, [second], "summer").outbox_id)
+    assert (world.state(first), world.state(second)) == (State.HELD, State.REQUESTED)
+    assert activate(world, first).granted == (first,)
