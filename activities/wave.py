@@ -16,7 +16,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from hanwave import names, search
 from hanwave.ledger import judging, service_checks, waves
 from hanwave.rollout.gate import Judgement
-from hanwave.rollout.plan import rank
+from hanwave.rollout.rank import rank
 
 MARGIN = timedelta(minutes=10)
 """A device's workflow sleeps this much longer than its deadline: the wave's sweep comes first, and usually wakes it."""

@@ -9,7 +9,6 @@ sentence, with which the gate does not pass; as many devices that were not updat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 
 import httpx
 from sqlalchemy import Connection, Engine, text

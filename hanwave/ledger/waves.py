@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
-from hanwave.ledger import campaigns, control, judging, late, leavers, pacing, stops, urgency, windows
+from hanwave.ledger import campaigns, control, judging, late, leavers, overview, pacing, stops, urgency, windows
 from hanwave.ledger.checks import Refusals
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.standing import Fact, Folded, lock, record, refold, standings
@@ -189,10 +189,11 @@ def _next_due(connection: Connection, campaign: str, wave: int, now: datetime) -
 
 
 def open_wave(connection: Connection, campaign: str, wave: int, now: datetime) -> None:
-    """Record that a wave began; again, nothing. LedgerError where it may not: an earlier gate has not passed.
+    """Record that a wave began; again, nothing. LedgerError where it may not: approvals or an earlier gate's pass are missing.
 
-    A wave's workflow can be started by hand in the Web UI: the gate is asked here, and not only by the campaign.
+    A wave's workflow can be started by hand in the Web UI: both are asked here, and not only by the campaign.
     """
+    _check_approved(connection, campaign)
     held = connection.execute(
         text(
             "SELECT min(number) FROM wave WHERE campaign = :campaign AND number < :wave"
@@ -202,8 +203,6 @@ def open_wave(connection: Connection, campaign: str, wave: int, now: datetime) -
     ).scalar_one()
     if held is not None:
         raise LedgerError(f"wave {wave} of {campaign} may not begin: the gate of wave {held} has not passed")
-    if campaigns.frame(connection, campaign).urgent:
-        urgency.check_approved(connection, campaign)
     late.join(connection, campaign, wave, now)
     connection.execute(
         text("UPDATE wave SET opened_at = coalesce(opened_at, :now) WHERE campaign = :campaign AND number = :wave"),
@@ -213,6 +212,15 @@ def open_wave(connection: Connection, campaign: str, wave: int, now: datetime) -
     connection.execute(
         text("UPDATE campaign SET status = 'running' WHERE name = :name AND status = 'planned'"), {"name": campaign}
     )
+
+
+def _check_approved(connection: Connection, campaign: str) -> None:
+    view = overview.known(connection, campaign)
+    if len(view.approvers) < view.approvals:
+        raise LedgerError(
+            f"campaign {campaign!r} may not begin: {len(view.approvers)} of {view.approvals} approvals of its plan"
+            f" {view.digest[:16]} are there"
+        )
 
 
 def mark_started(connection: Connection, campaign: str, euis: list[str]) -> None:

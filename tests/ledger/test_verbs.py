@@ -7,13 +7,15 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from hanwave.ledger import campaigns, control, overview, pacing, rollback, throttle
+from hanwave.ledger import campaigns, control, overview, pacing, planning, rollback, throttle, waves
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.notes import By
 from hanwave.ledger.stops import Scope
 from hanwave.rollout.events import Leg
+from hanwave.rollout.policy import Gate, Policy, Wave
+from hanwave.rollout.request import CampaignRequest
 from tests.ledger.test_permit_and_outbox import hold_image
-from tests.support.ledger import World
+from tests.support.ledger import US, World
 
 pytestmark = pytest.mark.ledger
 NAME = "spring"
@@ -171,6 +173,21 @@ def test_two_people_are_two_approvals_and_one_person_twice_is_one(spring):
     assert [control.approve(spring.engine, NAME, spring.digest(), who) for who in ("bob", "bob", "eve")] == [1, 1, 2]
     with pytest.raises(LedgerError, match="ann is the author"):
         control.approve(spring.engine, NAME, spring.digest(), "ann")
+
+
+def test_no_wave_begins_before_its_plan_is_approved_not_even_one_that_is_started_by_hand(world):
+    world.release_document()
+    world.fleet(3)
+    policy = Policy(waves=(Wave(share=1),), gate=Gate(harm=0.9, silence=0.9, confidence=0.6))
+    request = CampaignRequest(release="r2", policy=policy, author="ann", approvals=1)
+    with world.engine.begin() as connection:
+        planning.freeze(connection, NAME, request, US, world.now)
+    with world.engine.begin() as connection, pytest.raises(LedgerError, match="0 of 1 approvals of its plan"):
+        waves.open_wave(connection, NAME, 1, world.now)
+    control.approve(world.engine, NAME, world.digest(), "bob")
+    with world.engine.begin() as connection:
+        waves.open_wave(connection, NAME, 1, world.now)
+    assert world.count("wave", "opened_at IS NOT NULL") == 1
 
 
 def legs(world: World) -> list[str | None]:

@@ -18,7 +18,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from hanwave import names, search
-from hanwave.ledger import campaigns, database
+from hanwave.ledger import campaigns, control, database
 from hanwave.rollout.events import Kind, Leg
 from infra.stack.postgres import Postgres
 from tests.support.dcc import good, quiet
@@ -119,6 +119,8 @@ async def wave_that_continues(r: Recorder) -> None:
     async with running(r.world, r.client):
         handle = await r.start(approvals=1, policy=ONE)
         await until(handle, "1 approval")
+        await handle.terminate()
+        control.approve(r.world.engine, r.name, r.world.digest(), "bob")
         wave = await r.client.start_workflow(
             names.WAVE_WORKFLOW,
             WaveStart(r.name, 1, 0.5, sweeps=2),
@@ -126,8 +128,6 @@ async def wave_that_continues(r: Recorder) -> None:
             task_queue=names.CAMPAIGN_QUEUE,
         )
         await wave.result()
-        await handle.execute_update("approve", {"actor": "bob", "digest": r.world.digest()})
-        await handle.result()
     await r.keep("wave-continued-first-run", wave.id, wave.first_execution_run_id)
     await r.keep("wave-continued-last-run", wave.id)
 

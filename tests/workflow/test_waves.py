@@ -17,6 +17,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from hanwave import names, search
+from hanwave.ledger import control
 from tests.support.dcc import quiet
 from tests.support.ledger import World
 from tests.workflow.test_campaign import FAST, good_at, running, until, wait_for
@@ -89,6 +90,9 @@ async def test_a_wave_that_continues_as_new_at_every_sweep_sends_nothing_twice(f
         handle = await start(temporal, approvals=1)
         await until(handle, "1 approval")
         name = handle.id.removeprefix("campaign/")
+        # The wave alone: its campaign would start it once the plan is approved.
+        await handle.terminate()
+        control.approve(fleet.engine, name, fleet.digest(), "bob")
         wave = await temporal.start_workflow(
             names.WAVE_WORKFLOW,
             WaveStart(name, 1, 0.5, sweeps=1),
@@ -100,7 +104,6 @@ async def test_a_wave_that_continues_as_new_at_every_sweep_sends_nothing_twice(f
                 await wave.signal(names.NUDGE)
                 await asyncio.sleep(0.05)
             await wave.result()
-        await handle.terminate()
     seen = await runs(temporal, wave)
     assert len(seen) > 3
     assert sum(run["WORKFLOW_EXECUTION_SIGNALED"] for run in seen) > 3
