@@ -50,7 +50,7 @@ def material(connection: Connection, name: str, request: CampaignRequest, user_i
     return Material(
         digest=plan.digest,
         kind=kind,
-        sizes=tuple(len(wave) for wave in plan.waves if wave),
+        sizes=tuple(map(len, plan.waves)),
         strata=_strata(connection, [eui for wave in plan.waves for eui in wave]),
         request=request,
         thresholds=tuple(t for variant in _VARIANTS for t in budgets.thresholds(connection, user_id, variant)),

@@ -32,7 +32,9 @@ class Delay(_Strict):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.most < self.half:
-            raise ValueError("most (the time of 95 in a hundred) is shorter than half (the median)")
+            raise ValueError(
+                "most (the time of 95 in a hundred) is shorter than half (the median): it should be as long"
+            )
         return self
 
 

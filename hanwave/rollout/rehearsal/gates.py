@@ -31,9 +31,9 @@ class WaveGate:
         self._seen: Counter[str] = Counter()
         self._looked = 0
 
-    def anew(self) -> "WaveGate":
-        """The same gate, of the next wave."""
-        return WaveGate(self._gate, self._kind, self._ordinary, len(self._strata))
+    def anew(self, gate: Gate) -> "WaveGate":
+        """The gate of the next wave, that has seen nothing yet."""
+        return WaveGate(gate, self._kind, self._ordinary, len(self._strata))
 
     def saw(self, state: str, devices: int) -> None:
         """So many more devices first count as that while the wave runs."""

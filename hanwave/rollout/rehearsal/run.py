@@ -94,6 +94,7 @@ class _Run:
         self._stratum: Ints = rng.choice(len(rules.strata), size=size, p=np.array(rules.strata) / sum(rules.strata))
         self._open = self._exposed = 0
         self._gate = WaveGate(rules.policy.gate, rules.kind, rules.ordinary, len(rules.strata))
+        self._cap = rules.policy.exposure_cap
         self._over = False
 
     def to_its_end(self) -> Rehearsed:
@@ -123,11 +124,11 @@ class _Run:
         return self._rules.start + timedelta(seconds=self._seconds)
 
     def _begin_wave(self) -> None:
-        first = sum(self._rules.sizes[: self._wave])
-        size = self._rules.sizes[self._wave]
-        self._wave += 1
+        self._wave = next(number for number, size in enumerate(self._rules.sizes, 1) if number > self._wave and size)
+        first, size = sum(self._rules.sizes[: self._wave - 1]), self._rules.sizes[self._wave - 1]
         self._open, self._exposed = size, 0
-        self._gate = self._gate.anew()
+        ruled = self._policy.of_wave(self._wave)
+        self._gate, self._cap = self._gate.anew(ruled.gate), ruled.exposure_cap
         self._lines[Leg.DISTRIBUTE].join(np.arange(first, first + size))
 
     def _next(self) -> int | None:
@@ -172,7 +173,7 @@ class _Run:
         rooms = [float(line)]
         if self._exposes(leg):
             rooms += [
-                self._policy.exposure_cap - self._exposed,
+                self._cap - self._exposed,
                 math.ceil(self._policy.pace.overall * self._rules.tick),
             ]
         rooms += [b.fitting(line, self._seconds) for b in self._budgets if b.variant == self._variant(leg)]
@@ -259,7 +260,7 @@ class _Run:
             return
         self._found.verdicts.append(verdict)
         self._found.days = self._seconds / _DAY
-        if self._wave == len(self._rules.sizes):
+        if not any(self._rules.sizes[self._wave :]):
             self._over = True
         else:
             self._begin_wave()

@@ -13,7 +13,7 @@ from hanwave.rollout.budget import Threshold
 from hanwave.rollout.events import Leg
 from hanwave.rollout.gate import Verdict
 from hanwave.rollout.pace import Pace
-from hanwave.rollout.policy import ActivationMode, Attempts, DeviceType, Gate, Policy
+from hanwave.rollout.policy import ActivationMode, Attempts, DeviceType, Gate, Policy, Wave
 from hanwave.rollout.rehearsal.behaviour import Behaviour, BehaviourError, Delay, Harm, default_profile, read_profile
 from hanwave.rollout.rehearsal.course import course
 from hanwave.rollout.rehearsal.forecast import forecast, interval
@@ -157,6 +157,20 @@ def test_the_pace_bounds_what_is_activated_in_a_tick():
     slow = POLICY.model_copy(update={"pace": Pace(overall=0.001), "exposure_cap": 500})
     found = run(sizes=(400,), policy=slow)
     assert max(found.requests["11.3"].values()) <= 100  # 0.001 a second is 86.4 a day; a tick rounds up
+
+
+def test_a_wave_has_its_own_cap_and_gate():
+    strict = EASY.model_copy(update={"harm": 0.001, "confidence": 0.99})
+    waves = (Wave(count=100, exposure_cap=7), Wave(share=1, gate=strict))
+    found = run(policy=POLICY.model_copy(update={"waves": waves}), sizes=(100, 50))
+    assert found.verdicts == [Verdict.PASS, Verdict.NOT_ENOUGH_EVIDENCE]
+    assert 7 < found.most_exposed <= 50
+
+
+def test_a_wave_that_is_empty_is_passed_over():
+    found = run(sizes=(0, 60, 0))
+    assert found.verdicts == [Verdict.PASS]
+    assert found.ended == {"settled": 60}
 
 
 def test_strata_do_not_change_how_many_there_are():
