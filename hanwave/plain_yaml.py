@@ -49,7 +49,7 @@ def _check_shape(text: bytes | str) -> None:
     depth = 0
     for event in yaml.parse(text, _SafeLoader):
         if isinstance(event, yaml.AliasEvent):
-            raise yaml.YAMLError(f"it refers to another part of itself, *{event.anchor}")
+            raise yaml.YAMLError(f"it refers to another part of itself, *{event.anchor!s:.40}: write that out")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
             raise yaml.YAMLError(f"it is more than {MAX_DEPTH} levels deep")

@@ -235,7 +235,9 @@ def _refuse_unknown_variables() -> None:
         if not variable.startswith(PREFIX) or variable in _OTHER_VARIABLES:
             continue
         if variable.split("__")[0] not in known:
-            raise SettingsError(f"the environment variable {variable} is no setting of hanwave")
+            raise SettingsError(
+                f"the environment variable {variable} is no setting of hanwave: mend its name, or unset it"
+            )
 
 
 def _sentence(error: ErrorDetails, path: Path | None) -> str:

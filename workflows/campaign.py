@@ -16,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.beat import BEAT
     from activities.campaign import Act, CampaignActivities, FreezeAsk, Stopped
     from hanwave import names, search
+    from hanwave.errors import fitted
     from hanwave.ledger.cancel import CancelledDevice
     from hanwave.ledger.overview import View, WaveView
     from hanwave.ledger.progress import waits_at_gate, waits_for_wave
@@ -105,7 +106,7 @@ class FirmwareCampaign:
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
-            raise ApplicationError(str(error.cause or error), type="Refused", non_retryable=True) from error
+            raise ApplicationError(fitted(str(error.cause or error)), type="Refused", non_retryable=True) from error
 
     async def _look(self, waits_for: str) -> View:
         """See how the campaign stands, and bring its page up to date."""

@@ -22,7 +22,7 @@ def load_calendars(
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise HanwaveError(f"the file of load calendars {file} cannot be read: {error}"[:240]) from error
+        raise HanwaveError(f"the file of load calendars {file} cannot be read: {error}") from error
     with open_ledger(database) as ledger, connect(ledger) as connection:
         devices = take(connection, lines, actor_or_user(actor), now())
     emit({"devices": devices}, as_json=as_json)

@@ -56,7 +56,7 @@ def _object(path: Path, what: str) -> dict[str, Any]:
     try:
         found = json.loads(read_file(path, what))
     except ValueError as error:
-        raise RequestError(f"{path} is not JSON: {error}"[:240]) from error
+        raise RequestError(f"{path} is not JSON: {error}") from error
     if not isinstance(found, dict):
         raise RequestError(f"{path} should hold a JSON object with the fields of {what}")
     return found

@@ -17,7 +17,6 @@ from hanwave.errors import HanwaveError
 
 PLANNING = timedelta(minutes=5)
 """What a verb may take once it is accepted: a rollback plans its campaigns over the whole fleet."""
-_MOST = 240
 
 
 async def connect(settings: settings.Temporal, *, lazy: bool = False) -> Client:
@@ -50,10 +49,10 @@ async def asking(client: Client, patience: float) -> AsyncIterator[None]:
             yield
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
-            raise NotRunningError(f"it does not run: {error.message}"[:_MOST]) from error
+            raise NotRunningError(f"it does not run: {error.message}") from error
         late = error.status in {RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED}
         why = f"did not answer within {patience:g} s" if late else f"refused: {error.message}"
-        raise EngineError(f"Temporal at {address} {why}"[:_MOST]) from error
+        raise EngineError(f"Temporal at {address} {why}") from error
     except (TimeoutError, RPCTimeoutOrCancelledError) as error:
         raise EngineError(f"Temporal at {address} did not answer within {patience:g} s") from error
     except RuntimeError as error:
@@ -78,8 +77,7 @@ async def update(client: Client, campaign: str, verb: str, argument: dict[str, A
         ) from error
     except EngineError as error:
         raise EngineError(
-            f"{error}, or no campaign worker did: it is not known whether {verb} was taken, `hanwave campaign status"
-            f" {campaign}` shows it"
+            f"{error}, or no worker did: `hanwave campaign status {campaign}` shows whether {verb} was taken"
         ) from error
     try:
         async with asking(client, PLANNING.total_seconds()):

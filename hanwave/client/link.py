@@ -44,7 +44,7 @@ class Link:
         except DBAPIError as error:
             # The driver's own first line names the host and the refusal; the statement, with its values, stays out.
             reason = (str(error.orig).strip().splitlines() or ["it gave no reason"])[0]
-            raise LedgerLostError(f"the ledger refused or was lost: {reason}"[:240]) from error
+            raise LedgerLostError(f"the ledger refused or was lost: {reason}") from error
 
     async def tell(self, scope: Scope, why: str) -> bool:
         """Have the open campaigns and waves of a scope look at the ledger now; whether Temporal answered."""

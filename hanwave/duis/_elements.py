@@ -43,7 +43,7 @@ class Children:
         self._at = 0
         _check_attributes(element, attributes)
         if (element.text and element.text.strip()) or any(e.tail and e.tail.strip() for e in self._items):
-            raise MalformedMessage(f"{local_name(element)} holds text between its elements")
+            raise MalformedMessage(f"{local_name(element)} holds text between its elements, where none should stand")
 
     def peek(self) -> etree._Element | None:
         """The next child, if there is one."""

@@ -67,7 +67,7 @@ def sign(
     if isinstance(message, bytes):
         root = parse(message, MAX_REQUEST_BYTES, compact=True)
         if detach_signature(root) is not None:
-            raise SignatureError("the message is signed already")
+            raise SignatureError("the message is signed already: give it as it was before, without its Signature")
         form, message = canonical(root), read_root(root)
     else:
         form = canonical_form(message, version)
@@ -129,10 +129,12 @@ def read_signed(
     root = parse(data, max_bytes)
     signature = detach_signature(root)
     if any(not _is_inner(stray) for stray in root.iter(SIGNATURE_TAG)):
-        raise MalformedMessage("the message has a Signature where it has no place")
+        raise MalformedMessage(
+            "the message has a Signature where it has no place: one should stand, last in its root element"
+        )
     if signature is None:
         if not allow_unsigned:
-            raise SignatureError("the message is not signed")
+            raise SignatureError("the message is not signed: a Signature should stand last in its root element")
         return Signed(read_root(root), None)
     signer = _verify(canonical(root), _Parts.of(signature), trust, at)
     message = read_root(root)
@@ -188,7 +190,7 @@ def _children(element: etree._Element, *names: str, **attributes: str) -> list[e
         listed = ", ".join(etree.QName(child).localname for child in found[:6]) or "nothing"
         raise SignatureError(f"{name} holds {listed}; DUIS has {', '.join(names) or 'nothing'}")
     if "".join(filter(None, [element.text, *(child.tail for child in found)])).strip():
-        raise SignatureError(f"{name} holds text")
+        raise SignatureError(f"{name} holds text, it should hold elements alone")
     return found
 
 
@@ -202,7 +204,7 @@ def _octets(element: etree._Element, length: int) -> bytes:
     try:
         value: bytes = BASE64.parse(_text(element))
     except ValueError as error:
-        raise SignatureError(f"{etree.QName(element).localname} is not base64") from error
+        raise SignatureError(f"{etree.QName(element).localname} should be base64, it is not") from error
     if len(value) != length:
         raise SignatureError(f"{etree.QName(element).localname} has {len(value)} octets, it should have {length}")
     return value

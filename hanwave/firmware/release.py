@@ -153,9 +153,9 @@ class Release:
             if len(set(values)) != len(values):
                 raise self._refused(f"its {what} hold one twice: {', '.join(map(str, values))}")
         if self.firmware_version in self.predecessors:
-            raise self._refused(f"its own version {self.firmware_version} cannot be a predecessor of it")
+            raise self._refused(f"its own version {self.firmware_version} cannot be a predecessor of it: leave it out")
         if self.fallback == self.name:
-            raise self._refused("it cannot be its own fallback")
+            raise self._refused("it cannot be its own fallback: name another release, or none")
         newer = [version for version in self.predecessors if version > self.firmware_version]
         if newer and not self.may_downgrade:
             raise self._refused(
@@ -165,7 +165,9 @@ class Release:
 
     def _check_image_facts(self) -> None:
         if self.manufacturer_image_length < 1:
-            raise self._refused(f"the Manufacturer Image's length holds {self.manufacturer_image_length}")
+            raise self._refused(
+                f"the Manufacturer Image's length holds {self.manufacturer_image_length}, it should be at least 1"
+            )
         if self.manufacturer_image is None:
             return
         held = manufacturer_image_hash(self.manufacturer_image)

@@ -97,9 +97,10 @@ def _read(file: TextIO, known: Iterable[str], now: datetime) -> list[_Record]:
     try:
         rows = list(csv.reader(file, strict=True))
     except (csv.Error, UnicodeDecodeError) as error:
-        raise AdoptError(f"the file of records is not CSV in UTF-8: {error}"[:240]) from error
+        raise AdoptError(f"the file of records is not CSV in UTF-8: {error}") from error
     if not rows or tuple(rows[0]) != COLUMNS:
-        raise AdoptError(f"the first line of the records should be {','.join(COLUMNS)}")
+        held = ",".join(rows[0])[:60] if rows else "nothing"
+        raise AdoptError(f"the first line of the records should be {','.join(COLUMNS)}, it holds {held!r}")
     wrong: list[str] = []
     found: dict[str, _Record] = {}
     for line, cells in enumerate(rows[1:], 2):
@@ -112,7 +113,7 @@ def _read(file: TextIO, known: Iterable[str], now: datetime) -> list[_Record]:
             wrong.append(f"line {line}: {error}")
     _refuse(wrong)
     if not found:
-        raise AdoptError("the file of records names no device")
+        raise AdoptError("the file of records names no device: it should have a line for each one, after the header")
     return list(found.values())
 
 

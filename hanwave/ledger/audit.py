@@ -66,7 +66,7 @@ def chain(connection: Connection, *, most: int = BATCH, whole: bool = False) -> 
     are not looked at. Call it with whole now and then: hourly.
     """
     if not connection.execute(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": _LOCK}).scalar_one():
-        raise LedgerError("another chainer is at work")
+        raise LedgerError("another chainer is at work on this ledger: one is enough, and may chain at a time")
     _in_utc(connection)
     seq, head = _head(connection)
     done = 0

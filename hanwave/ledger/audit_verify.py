@@ -137,7 +137,7 @@ def _check_form(place: str, row: dict[str, Any]) -> None:
     types = _CHAINED if chained else _UNCHAINED
     # Of the exact type: True is an int too.
     if any(type(row.get(name)) is not kind for name, kind in types.items()):
-        raise AuditError(f"{place} of the export is not a row of the chain")
+        raise AuditError(f"{place} of the export is not a row of the chain: it should hold {', '.join(types)}")
     if not isinstance(row.get("document", ""), dict | None):
         raise AuditError(f"{place} of the export holds a document that is no JSON object")
 

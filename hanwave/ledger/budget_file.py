@@ -82,7 +82,7 @@ def _csv(data: bytes, name: str) -> Sequence[Any]:
         # An empty cell leaves the field as if it were not there; a row too long has cells under None.
         return [{str(key): cell for key, cell in row.items() if cell != ""} for row in rows]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise BudgetFileError(f"{name} is no CSV in UTF-8: {error}"[:240]) from error
+        raise BudgetFileError(f"{name} is no CSV in UTF-8: {error}") from error
 
 
 _Row = TypeVar("_Row", bound=BaseModel)

@@ -59,7 +59,7 @@ def _read_frame(connection: Connection, campaign: str) -> Frame:
         {"name": campaign},
     ).one_or_none()
     if row is None:
-        raise LedgerError(f"there is no campaign {campaign!r}")
+        raise LedgerError(f"there is no campaign {campaign[:70]!r}: `hanwave campaign list` shows those there are")
     read = {"policy": Policy.model_validate(row.policy), "device_type": DeviceType(row.device_type)}
     return Frame(**{**row._mapping, **read})  # noqa: SLF001 - the documented way to a row's names
 

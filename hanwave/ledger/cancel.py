@@ -71,7 +71,7 @@ def _update(connection: Connection, campaign: str, eui: str) -> int:
         {"campaign": campaign, "eui": eui},
     ).one_or_none()
     if row is None:
-        raise LedgerError(f"campaign {campaign!r} has no device {eui}: `hanwave device story {eui}` shows where it is")
+        raise LedgerError(f"campaign {campaign!r} has no device {eui}: `hanwave device {eui}` shows where it is")
     return int(row.id)
 
 

@@ -170,7 +170,7 @@ def _resume(connection: Connection, campaign: str, said: Said, leg: Leg | None, 
     overview.expect(connection, campaign, said.document["digest"])
     found = [s for s in stops.open_stops(connection, campaign) if s.scope.kind in ("campaign", "wave")]
     if not found:
-        raise LedgerError(f"nothing stops campaign {campaign!r} itself")
+        raise LedgerError(f"nothing stops campaign {campaign!r} itself, so there is nothing to resume")
     lifted = [s for s in found if leg is None or (s.kind == "pause" and s.scope.leg in (None, leg))]
     if not lifted:
         raise LedgerError(f"no pause of {leg} stops {campaign!r}, but {found[0]!s:.90}: resume it without a leg")
@@ -199,9 +199,9 @@ def approve(
 def _approvers(connection: Connection, campaign: str, said: Said) -> int:
     found = overview.known(connection, campaign)
     if said.actor == found.author:
-        raise LedgerError(f"{said.actor} is the author of campaign {campaign!r}, and cannot approve it")
+        raise LedgerError(f"{said.actor} is the author of campaign {campaign!r}, and cannot approve it: another should")
     if (digest := said.document["digest"]) != found.digest:
-        raise LedgerError(f"the plan's digest is {found.digest}, not {digest[:80]}")
+        raise LedgerError(f"the plan's digest is {found.digest}, not {digest[:64]}: read it again")
     return len({*found.approvers, said.actor})
 
 
@@ -216,7 +216,9 @@ def _pass_gate(connection: Connection, campaign: str, said: Said) -> int:
     found = overview.expect(connection, campaign, said.document["digest"])
     held = [w for w in found.waves if w.closed and not w.passed]
     if not held:
-        raise LedgerError(f"no gate of campaign {campaign!r} waits for a person")
+        raise LedgerError(
+            f"no gate of campaign {campaign!r} waits for a person: `hanwave campaign status` shows what it waits for"
+        )
     connection.execute(
         text("UPDATE wave SET passed_by = :actor WHERE campaign = :name AND number = :number"),
         {"actor": said.actor, "name": campaign, "number": held[0].number},

@@ -23,7 +23,7 @@ _WHY = text(
         WHEN NOT {leavers.RESPONSIBLE.format(user=":user_id")} THEN 'another supplier is responsible'
         WHEN d.smi_status NOT IN ('Commissioned', 'Suspended') THEN 'its SMI status is ' || d.smi_status
         WHEN d.manufacturer || '/' || d.model = ANY(:models) THEN 'its model is stopped'
-        WHEN h.reason IS NOT NULL THEN 'on hold: ' || h.reason
+        WHEN h.reason IS NOT NULL THEN 'on hold: ' || left(h.reason, 200)
         WHEN e.id IS NULL THEN 'the CPL lists no firmware ' || :version || ' for its model and hardware: import the CPL'
         WHEN e.status <> 'Active' THEN 'the CPL has the release for its model as ' || e.status
         WHEN e.image_hash <> :hash THEN 'the CPL has the release for its model with another hash'

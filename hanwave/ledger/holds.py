@@ -82,7 +82,7 @@ def _value(hold: NewHold) -> str:
     if hold.scope == "region":
         raise LedgerError(f"the hold's region holds {hold.value[:40]!r}, it should be one of {', '.join(Region)}")
     if hold.scope == "home":
-        raise LedgerError("the hold names no home")
+        raise LedgerError("the hold names no home: it should give its reference, as the fleet has it")
     raise LedgerError(f"the hold's scope holds {hold.scope[:40]!r}, it should be one of {', '.join(SCOPES)}")
 
 

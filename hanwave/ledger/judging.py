@@ -103,7 +103,9 @@ def recompute(connection: Connection, campaign: str, wave: int) -> Explained:
         {"campaign": campaign, "wave": wave},
     ).one_or_none()
     if row is None:
-        raise LedgerError(f"campaign {campaign!r} has no wave {wave}")
+        raise LedgerError(
+            f"campaign {campaign!r} has no wave {wave}: `hanwave campaign status {campaign}` shows its waves"
+        )
     if row.verdict is None:
         raise LedgerError(f"wave {wave} of {campaign} was not judged yet: its gate judges when every device has ended")
     try:
@@ -111,7 +113,7 @@ def recompute(connection: Connection, campaign: str, wave: int) -> Explained:
         stored = Judgement(row.verdict, row.judged["reason"])
         reports = row.judged["outages"]
     except (ValidationError, KeyError) as error:
-        raise LedgerError(f"what wave {wave} of {campaign} was judged by cannot be read: {str(error)[:120]}") from error
+        raise LedgerError(f"what wave {wave} of {campaign} was judged by cannot be read: {str(error)[:100]}") from error
     return Explained(wave, stored, judge(inputs, gate), gate, inputs, tuple(findings(inputs, gate)), reports)
 
 

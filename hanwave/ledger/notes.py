@@ -77,7 +77,7 @@ def once(connection: Connection, said: Said, act: Callable[[], _T], now: datetim
         answer: _T = found.document.pop("answer")
         if first != replace(said, document=dict(said.document)):
             raise LedgerError(
-                f"the key {said.key!r:.50} was used for another {said.verb} by {first.actor:.50} ({first.reason:.60}):"
+                f"the key {said.key!r:.50} was used for another {said.verb} by {first.actor:.50} ({first.reason:.40}):"
                 " take a new key for a new act"
             )
         return answer

@@ -98,7 +98,7 @@ def known(connection: Connection, name: str) -> View:
     """The campaign of that name; LedgerError where there is none."""
     found = view(connection, name)
     if found is None:
-        raise LedgerError(f"there is no campaign {name!r}")
+        raise LedgerError(f"there is no campaign {name[:70]!r}: `hanwave campaign list` shows those there are")
     return found
 
 

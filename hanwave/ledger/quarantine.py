@@ -85,7 +85,9 @@ def resolve(
         {"request": request_id, "user": user_id},
     ).all()
     if not rows:
-        raise LedgerError(f"request {request_id[:80]} is not in quarantine, by all that is known of it")
+        raise LedgerError(
+            f"request {request_id[:80]} is not in quarantine, by all that is known: `hanwave quarantine list` shows those that are"
+        )
     kind = Kind.RELEASED if said.released else Kind.DELETED
     detail = None if said.released else "deleted in quarantine"
     facts = [Fact(r.update_id, Event(kind, now, Leg(r.leg), r.hop, r.attempt, detail=detail)) for r in rows]

@@ -119,7 +119,7 @@ def replay(connection: Connection, message_id: int, trust: duis.TrustStore, now:
         {"id": message_id},
     ).one_or_none()
     if row is None:
-        return f"message {message_id} is not one that waits to be judged again"
+        return f"message {message_id} is not one that waits to be judged again: `hanwave inbox list` shows those"
     if row.verified:
         connection.execute(
             text("UPDATE inbox SET routed_at = NULL, route = NULL, note = NULL WHERE id = :id"), {"id": message_id}

@@ -272,7 +272,9 @@ def sign_release(
     """
     release = _held(connection, name) or planning.release(connection, name)
     if release.device_type is DeviceType.PPMID:
-        raise LedgerError(f"release {name} is for PPMIDs, whose image carries no supplier signature")
+        raise LedgerError(
+            f"release {name} is for PPMIDs, whose image carries no supplier signature: there is nothing to sign"
+        )
     cpl.check_release(connection, release)
     image = _any_image(connection, release).sign(key, certificate, now)
     signed = SignedImage.of(image, certificate, now)

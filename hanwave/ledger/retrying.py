@@ -33,14 +33,12 @@ def request_for(connection: Connection, campaign: str, outcomes: Collection[str]
         text("SELECT policy, request FROM campaign WHERE name = :campaign"), {"campaign": campaign}
     ).one_or_none()
     if row is None:
-        raise LedgerError(f"there is no campaign {campaign[:70]!r}")
+        raise LedgerError(f"there is no campaign {campaign[:70]!r}: `hanwave campaign list` shows those there are")
     wanted = sorted(_outcome(each) for each in outcomes) or sorted(set(Outcome) - NOT_RETRIED)
     euis = list(connection.execute(_ENDED_SO, {"campaign": campaign, "outcomes": wanted}).scalars())
     if not euis:
         raise LedgerError(
-            f"no device of campaign {campaign} ended {', '.join(wanted)} without a later update: there is nothing to retry"[
-                :240
-            ]
+            f"no device of campaign {campaign} ended {', '.join(wanted)} without a later update: there is nothing to retry"
         )
     return _again(row.request, _policy(row.policy), euis, campaign, author)
 
@@ -50,7 +48,7 @@ def _outcome(value: str) -> str:
         return str(Outcome(value))
     except ValueError as error:
         known = ", ".join(sorted(Outcome))
-        raise LedgerError(f"{value[:30]!r} is no outcome: {known}"[:240]) from error
+        raise LedgerError(f"{value[:30]!r} is no outcome, it should be one of {known}") from error
 
 
 def _policy(document: dict[str, Any]) -> Policy:

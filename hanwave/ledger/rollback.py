@@ -76,7 +76,9 @@ def _check(connection: Connection, campaign: str, releases: Sequence[str]) -> No
     for name in releases:
         found = planning.release(connection, name).device_type.value
         if found != wanted:
-            raise LedgerError(f"release {name!r} is for a {found}, campaign {campaign!r} is of {wanted}s")
+            raise LedgerError(
+                f"release {name!r} is for a {found}, campaign {campaign!r} is of {wanted}s: name one for those"
+            )
 
 
 def to_restore(connection: Connection, campaign: str) -> list[str]:

@@ -35,7 +35,7 @@ def _model(connection: Connection, value: str) -> Scope:
     model = str(Model.parse(value))
     known = text("SELECT 1 FROM device WHERE manufacturer || '/' || model = :model LIMIT 1")
     if connection.execute(known, {"model": model}).first() is None:
-        raise LedgerError(f"no device of the fleet is of model {model}")
+        raise LedgerError(f"no device of the fleet is of model {model}: `hanwave fleet exposure` shows its models")
     return Scope("model", model)
 
 

@@ -112,7 +112,7 @@ def lift(connection: Connection, stop_id: int, reason: str, actor: str, now: dat
         {"id": stop_id, "reason": reason, "actor": actor, "now": now},
     )
     if done.rowcount == 0:
-        raise LedgerError(f"there is no open stop {stop_id}")
+        raise LedgerError(f"there is no open stop {stop_id}: it was lifted, or never was")
 
 
 def is_open(connection: Connection, stop_id: int) -> bool:

@@ -102,9 +102,13 @@ def story(connection: Connection, eui: str, campaign: str | None = None, user_id
         notes=[StoryNote(*row) for row in connection.execute(_NOTES, values)],
     )
     if campaign and not found.updates and not found.left_out:
-        raise LedgerError(f"device {found.eui} is not in campaign {campaign[:70]!r}")
+        raise LedgerError(
+            f"device {found.eui} is not in campaign {campaign[:70]!r}: ask without one to see those it is in"
+        )
     if not found.device and not found.updates:
-        raise LedgerError(f"device {found.eui} is in no campaign, and not in the fleet")
+        raise LedgerError(
+            f"device {found.eui} is in no campaign, and not in the fleet: `hanwave fleet import` brings it there"
+        )
     return found
 
 

@@ -81,7 +81,9 @@ class Threshold(Strict):
     @model_validator(mode="after")
     def _leaves_something(self) -> Self:
         if self.reserve + self.others >= self.limit:
-            raise ValueError(f"reserve {self.reserve} and others {self.others} leave nothing of the limit {self.limit}")
+            raise ValueError(
+                f"reserve {self.reserve} and others {self.others} leave nothing of the limit {self.limit}: make them smaller"
+            )
         return self
 
     def units(self, devices: int) -> int:

@@ -250,14 +250,18 @@ class Policy(Strict):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if not self.waves:
-            raise ValueError("a policy has at least one wave")
+            raise ValueError("waves is empty: a policy should have at least one")
         if self.first_protected > len(self.waves):
-            raise ValueError(f"protected_from is {self.protected_from}, there are {len(self.waves)} waves")
+            raise ValueError(
+                f"protected_from is {self.protected_from}, there are {len(self.waves)} waves: it should be one of them"
+            )
         if missing := set(DeviceType) - set(self.deadlines):
             raise ValueError(f"deadlines are missing for {', '.join(sorted(missing))}")
         if self.activation is ActivationMode.FUTURE_DATED and self.cancels * self.lead.total_seconds() < 1:
-            raise ValueError("cancels times lead is less than one activation, so none could be withdrawn in time")
+            raise ValueError(
+                "cancels times lead is less than one activation, so none could be withdrawn in time: make either larger"
+            )
         named = Counter(device for wave in self.waves for device in wave.devices)
         if twice := sorted(device for device, times in named.items() if times > 1):
-            raise ValueError(f"waves name {twice[0]} {named[twice[0]]} times, a device is in one wave")
+            raise ValueError(f"waves name {twice[0]} {named[twice[0]]} times: a device should be in one wave")
         return self

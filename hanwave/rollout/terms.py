@@ -24,7 +24,7 @@ def _duration(value: Any) -> Any:
     try:
         return timedelta(**{_UNITS[match[2]]: float(match[1])})
     except OverflowError as error:
-        raise ValueError(f"{text!r} is longer than 365 days") from error
+        raise ValueError(f"{text!r} is longer than 365 days: it should be at most that") from error
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0), le=timedelta(days=365))]

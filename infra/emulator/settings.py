@@ -51,7 +51,9 @@ def load() -> EmulatorSettings:
     known = {PREFIX + name.upper() for name in EmulatorSettings.model_fields}
     for variable in os.environ:
         if variable.startswith(PREFIX) and variable not in known:
-            raise EmulatorError(f"the environment variable {variable} is no setting of the emulator")
+            raise EmulatorError(
+                f"the environment variable {variable} is no setting of the emulator: mend its name, or unset it"
+            )
     try:
         return EmulatorSettings()
     except ValidationError as error:

@@ -167,7 +167,7 @@ class Stack:
         """Send a process a signal; after SIGKILL it is gone when this returns. Who it was."""
         identity = self.row(name).identity
         if identity is None or not identity.send(number):
-            raise StackError(f"{name} does not run")
+            raise StackError(f"{name} does not run: `hanwave status` shows what does")
         while number == signal.SIGKILL and identity.alive:
             time.sleep(0.002)
         return identity

@@ -58,7 +58,7 @@ def test_an_unsigned_outcome(world, service):
     update_id, request = activating(world)
     raw = duis.write(m.outcome(request, at=world.now))
     assert service.post(raw) == 400
-    assert kept_apart(world) == [(raw, "the message is not signed")]
+    assert kept_apart(world) == [(raw, "the message is not signed: a Signature should stand last in its root element")]
     assert world.state(update_id) is State.ACTIVATING
 
 

@@ -79,7 +79,8 @@ async def test_a_device_of_anothers_has_no_story(two, as_):
         assert (await client.story(eui(0))).updates
         with pytest.raises(HanwaveError) as refused:
             await client.story(eui(1))
-    assert str(refused.value) == f"device {eui(1)} is in no campaign, and not in the fleet"
+    brings = "`hanwave fleet import` brings it there"
+    assert str(refused.value) == f"device {eui(1)} is in no campaign, and not in the fleet: {brings}"
 
 
 async def test_a_device_that_changed_hands_has_two_stories(two, as_):

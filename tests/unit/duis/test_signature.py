@@ -123,7 +123,9 @@ def test_character_data_sections_are_the_text_that_is_digested(signed_response, 
 
 
 def test_unsigned_is_accepted_only_where_the_caller_says_so(dccs):
-    with pytest.raises(SignatureError, match=r"^the message is not signed$"):
+    with pytest.raises(
+        SignatureError, match=r"^the message is not signed: a Signature should stand last in its root element$"
+    ):
         read_signed(write(RESPONSE), dccs, AT)
     signed = read_signed(write(RESPONSE), dccs, AT, allow_unsigned=True)
     assert (signed.message, signed.signer) == (RESPONSE, None)
