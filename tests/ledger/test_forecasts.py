@@ -1,5 +1,6 @@
 """Rehearsals over a ledger: what is rehearsed is the plan, behaviour is learnt from events, and status is held against it."""
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -15,6 +16,7 @@ from hanwave.rollout.policy import DeviceType, Gate, Policy, Wave
 from hanwave.rollout.rehearsal.behaviour import default_profile
 from hanwave.rollout.rehearsal.forecast import forecast
 from hanwave.rollout.request import CampaignRequest
+from tests.support.command import run
 from tests.support.ledger import HASH, US, VERSION, World
 
 pytestmark = pytest.mark.ledger
@@ -131,3 +133,58 @@ def test_a_forecast_says_what_a_good_image_comes_to(fleet):
     assert made.good.verdicts
     assert set(made.good.requests) == {"11.1", "11.2", "11.3"}
     assert all(Verdict.PASS in verdict or Verdict.NOT_ENOUGH_EVIDENCE in verdict for verdict in made.good.verdicts)
+
+
+@pytest.fixture
+def command(monkeypatch, ledger_dsn, tmp_path):
+    """`hanwave campaign rehearse` over the test's ledger, of the request above."""
+    monkeypatch.setenv("HANWAVE_POSTGRES__DSN", ledger_dsn)
+    monkeypatch.setenv("HANWAVE_USER_ID", str(US))
+    file = tmp_path / "request.json"
+    file.write_text(REQUEST.model_dump_json(), encoding="utf-8")
+    return lambda *more: run(
+        "campaign", "rehearse", str(file), "--name", "spring", "--runs", "3", "--harm", "0.5", *more
+    )
+
+
+def test_the_command_prints_draws_and_keeps_the_forecast(fleet, command, tmp_path):
+    picture = tmp_path / "forecast.svg"
+    ran = command("--plots", str(picture), "--json")
+    assert ran.code == 0, ran.err
+    said = json.loads(ran.out)
+    assert (said["source"], said["devices"]) == ("guess", 60)
+    assert [scenario["harm"] for scenario in said["scenarios"]] == [0.0, 0.5]
+    assert b"<svg" in picture.read_bytes()[:1000]
+    assert fleet.count("forecast") == 1
+    shown = command()
+    assert "an image that harms 50.0%" in shown.out
+    assert "devices exposed by then" in shown.out
+    assert fleet.count("forecast") == 1
+
+
+def test_a_profile_of_ones_own_is_used_and_named(fleet, command, tmp_path):
+    profile = tmp_path / "profile.yaml"
+    profile.write_text(
+        "ESME: {source: our pilot, delivered: {half: 1h, most: 2h}, verified: {half: 1h, most: 2h},"
+        " activated: {half: 1m, most: 2m}, answers: {half: 1m, most: 2m}}"
+    )
+    assert json.loads(command("--profile", str(profile), "--json").out)["source"] == "our pilot"
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--plots", "forecast.pdf"), "should end in .svg or .png"),
+        (("--profile", "nowhere.yaml"), "nowhere.yaml cannot be read"),
+        (("--profile", "wrong.yaml"), "wrong.yaml: ESME.delivered"),
+        (("--profile", "wrong.yaml", "--learn"), "--profile or --learn, not both"),
+        (("--learn",), "behaviour is learnt from 50 at least"),
+    ],
+)
+def test_what_cannot_be_rehearsed_is_refused_in_a_sentence(fleet, command, tmp_path, monkeypatch, more, says):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "wrong.yaml").write_text("ESME: {source: x}")
+    ran = command(*more)
+    assert ran.code == 1
+    assert says in ran.err
+    assert ran.err.count("\n") == 1

@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from hanwave.errors import HanwaveError
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -15,10 +13,8 @@ if TYPE_CHECKING:
 _SHADE = 0.25
 
 
-def draw(found: "Forecast", ending: str) -> bytes:
-    """The picture's bytes, in the form of that file ending (".svg" or ".png")."""
-    if ending.lower() not in (".svg", ".png"):
-        raise HanwaveError(f"the plots' file ends in {ending[:10] or 'nothing'!r}, it should end in .svg or .png")
+def draw(found: "Forecast", form: str) -> bytes:
+    """The picture's bytes, as "svg" or "png"."""
     figure = Figure(figsize=(10, 10), layout="constrained")
     settled, requests, exposed = figure.subplots(3)
     _settled(settled, found)
@@ -26,7 +22,7 @@ def draw(found: "Forecast", ending: str) -> bytes:
     _exposed(exposed, found)
     figure.suptitle(f"{found.devices} devices; behaviour: {found.source}; shaded and barred: nine in ten runs")
     out = io.BytesIO()
-    figure.savefig(out, format=ending[1:].lower())
+    figure.savefig(out, format=form)
     return out.getvalue()
 
 

@@ -53,12 +53,14 @@ def rehearse(
         raise HanwaveError("give --profile or --learn, not both: each says how devices behave")
     options = {"release": release, "regions": region, "models": model, "firmware_versions": from_, "devices": device}
     request = read_request(file, options | {"fallbacks": fallback, "approvals": approvals}, policy, actor)
+    if plots and plots.suffix.lower() not in (".svg", ".png"):
+        raise HanwaveError(f"the plots' file {str(plots)[-60:]!r} should end in .svg or .png")
     given = _profile(profile) if profile else None
     found = run(database, lambda client: client.rehearse(name, request, _how(given, harm, runs, learn=learn)))
     if plots:
         from hanwave.cli.campaign.plots import draw  # noqa: PLC0415
 
-        write_file(plots, draw(found, plots.suffix), "the plots")
+        write_file(plots, draw(found, plots.suffix[1:].lower()), "the plots")
     if as_json:
         emit(asdict(found), as_json=True)
     else:
