@@ -136,20 +136,20 @@ CASES = {
     "an empty cohort": asking("the cohort is empty", cohort={"regions": ["Atlantis"]}),
     "a cohort of another type": asking("the cohort is empty", release="p2"),
     "a User ID that is none": asking("is not an EUI-64", user_id="us"),
-    "a User ID that is responsible for nobody": asking("another supplier is responsible", user_id="90B3D51F30020000"),
+    "a User ID of somebody else": asking("is not the User ID of this client", user_id="90B3D51F30020000"),
     "nine approvals": asking("approvals", approvals=9),
     "a name that no path can hold": Case("campaign start Spring/2 --release r2", "the campaign name 'Spring/2'"),
     "a name that is too long": Case(f"campaign start {'a' * 64} --release r2", "at most 63 long"),
     "a name taken": Case("campaign start spring --release r2", "'spring' is taken by another request"),
     "no User ID": Case("campaign start autumn --release r2", "user_id", settings={"HANWAVE_USER_ID": ""}),
-    "a start without Temporal": Case("campaign start autumn --release r2", "Temporal at 127.0.0.1:1 cannot be reached"),
+    "a start without Temporal": running_by("Temporal at 127.0.0.1:1 cannot be reached", gate=FAST["gate"]),
     # How it is run.
     "a wave of 0 %": running_by("greater than 0", waves=[{"share": 0}]),
     "a wave of 150 %": running_by("less than or equal to 1", waves=[{"share": 1.5}]),
     "a wave of half a device": running_by("policy.waves.0.count", waves=[{"count": 0.5}]),
     "a wave of nothing": running_by("one of share, count or devices", waves=[{}]),
     "a wave of a share and a count": running_by("one of share, count or devices", waves=[{"share": 1, "count": 1}]),
-    "no wave": running_by("at least one wave", waves=[]),
+    "no wave": running_by("waves is empty", waves=[]),
     "a wave that names no EUI-64": running_by("is not an EUI-64", waves=[{"devices": ["kitchen"]}]),
     "a wave that names a stranger": running_by("not in the cohort", waves=[{"devices": [eui(99)]}, {"share": 1}]),
     "a device in two waves": running_by("2 times", waves=[{"devices": [eui(1)]}, {"devices": [eui(1)]}]),
@@ -230,17 +230,36 @@ UNAPPROVED = {
     "approving one's own plan": ("approve autumn --digest {digest} --actor ann", "is the author"),
     "approving another plan": ("approve autumn --digest 0000 --actor bob", "the plan's digest is"),
     "approving no plan": ("approve autumn --actor bob", "the plan's digest is"),
-    "resuming what nothing stops": ("resume autumn --reason bored --actor ann", "nothing stops campaign 'autumn'"),
+    "resuming a plan that nobody read": ("resume autumn --reason bored --actor ann", "the plan of autumn is"),
+    "resuming what nothing stops": (
+        "resume autumn --reason bored --digest {digest} --actor ann",
+        "nothing stops campaign 'autumn'",
+    ),
     "passing a gate that does not wait": (
-        "go-on autumn --reason bored --actor ann",
+        "go-on autumn --reason bored --digest {digest} --actor ann",
         "no gate of campaign 'autumn' waits",
     ),
-    "going back to an unknown release": ("roll-back autumn --to r9 --reason bad --actor ann", "no release 'r9'"),
-    "going back to a release of another type": ("roll-back autumn --to p2 --reason bad --actor ann", "is for a PPMID"),
-    "going back to nothing": ("roll-back autumn --reason bad --actor ann", "name the releases to go back to"),
+    "going back to an unknown release": (
+        "roll-back autumn --to r9 --reason bad --digest {digest} --actor ann",
+        "no release 'r9'",
+    ),
+    "going back to a release of another type": (
+        "roll-back autumn --to p2 --reason bad --digest {digest} --actor ann",
+        "is for a PPMID",
+    ),
+    "going back to nothing": (
+        "roll-back autumn --reason bad --digest {digest} --actor ann",
+        "name the releases to go back to",
+    ),
     "starting another under its name": ("start autumn --release r2 --actor bob", "is taken by another request"),
-    "a verb for a campaign that is not there": ("resume winter --reason why --actor ann", "no campaign 'winter'"),
-    "a verb for a campaign that never ran": ("resume spring --reason why --actor ann", "does not run in Temporal"),
+    "a verb for a campaign that is not there": (
+        "resume winter --reason why --digest {digest} --actor ann",
+        "no campaign 'winter'",
+    ),
+    "a verb for a campaign that never ran": (
+        "resume spring --reason why --digest {digest} --actor ann",
+        "does not run in Temporal",
+    ),
 }
 
 

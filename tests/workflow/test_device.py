@@ -23,10 +23,11 @@ from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from activities.gateway import Advanced
-from activities.wave import DeviceStart
-from hanwave import names
-from workflows.device import DeviceUpdate
+with workflow.unsafe.imports_passed_through():  # for the workflows of this module: the sandbox cannot load scipy twice
+    from activities.gateway import Advanced
+    from activities.wave import DeviceStart
+    from hanwave import names
+    from workflows.device import DeviceUpdate
 
 pytestmark = [pytest.mark.workflow, pytest.mark.asyncio(loop_scope="session")]
 _numbers = count(1)
