@@ -77,7 +77,7 @@ async def update(client: Client, campaign: str, verb: str, argument: dict[str, A
         ) from error
     except EngineError as error:
         raise EngineError(
-            f"{error}, or no worker did: `hanwave campaign status {campaign}` shows whether {verb} was taken"
+            f"{error}, or no worker did: it is not known whether {verb} was taken (`hanwave campaign status {campaign}`)"
         ) from error
     try:
         async with asking(client, PLANNING.total_seconds()):

@@ -230,5 +230,5 @@ class Stack:
 
 def _why(row: Row) -> str:
     lines = Path(row.log).read_text(errors="replace").strip().splitlines() if Path(row.log).exists() else []
-    said = f"; its log ends: {lines[-1][:200]}" if lines else ""
+    said = f"; its log ends: {lines[-1][:120]}" if lines else ""
     return f"it is {row.state}{', ' + row.note if row.note else ''}, its log is {row.log}{said}"

@@ -29,7 +29,9 @@ BOUNDS = {
     **dict.fromkeys(("path", "file", "folder", "state", "data", "out", "url", "address", "image", "files"), 60),
     **dict.fromkeys(("error", "message", "msg", "why", "refusal", "wrong"), 80),
     # What has a bound of its own.
-    **dict.fromkeys(("campaign", "release", "actor"), 64),
+    **dict.fromkeys(("release", "actor"), 64),
+    "campaign": 63,
+    "verb": 13,  # cancel_device
     **dict.fromkeys(("len", "number", "count", "n", "wave", "line", "limit", "per_stratum", "settled", "open"), 10),
     "join": 70,  # every Region
     "known": 133,  # every Outcome
