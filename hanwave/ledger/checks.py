@@ -117,27 +117,31 @@ def _not_in_shadow(_: Connection, case: Case, devices: list[Folded]) -> Refusals
 
 
 def _under_cap(connection: Connection, case: Case, devices: list[Folded]) -> Refusals:
-    """Activated or in flight, and not settled, stays under the wave's cap. An 11.4 counts: the PPMID activates itself."""
+    """Activated or in flight, and not settled, stays under the wave's cap. An 11.4 counts: the PPMID activates itself.
+
+    A device that counts already takes no more room when it is asked again.
+    """
     frame, request = case.frame, case.request
     if request.leg is Leg.DISTRIBUTE and not frame.device_type.one_step:
         return {}
     cap = frame.policy.of_wave(request.wave).exposure_cap
-    room = cap - exposed(connection, frame, request.wave)
-    room += sum(d.standing.state in EXPOSED for d in devices)
-    reason = f"the wave's exposure cap of {cap} is reached"
-    return _all((d.update_id for d in devices[max(0, room) :]), reason)
+    room = max(0, cap - exposed(connection, frame, request.wave))
+    new = [d.update_id for d in devices if d.standing.state not in _exposing(frame)]
+    return _all(new[room:], f"the wave's exposure cap of {cap} is reached")
 
 
 def exposed(connection: Connection, frame: Frame, wave: int) -> int:
     """Devices of a wave that are activated or in flight and not settled (for PPMIDs, from the request on)."""
-    states = {str(state) for state in EXPOSED}
-    if frame.device_type.one_step:
-        states |= {str(State.REQUESTED), str(State.DELIVERED), str(State.DELIVERY_FAILED)}
     statement = text(
         "SELECT count(*) FROM campaign_device WHERE campaign = :campaign AND wave = :wave AND state = ANY(:states)"
     )
-    values = {"campaign": frame.name, "wave": wave, "states": sorted(states)}
+    values = {"campaign": frame.name, "wave": wave, "states": sorted(map(str, _exposing(frame)))}
     return int(connection.execute(statement, values).scalar_one())
+
+
+def _exposing(frame: Frame) -> frozenset[State]:
+    on_its_way = {State.REQUESTED, State.DELIVERED, State.DELIVERY_FAILED}
+    return EXPOSED | on_its_way if frame.device_type.one_step else EXPOSED
 
 
 def _can_be_withdrawn(connection: Connection, case: Case, devices: list[Folded]) -> Refusals:

@@ -74,7 +74,9 @@ _PICK = text(
             AND NOT EXISTS (SELECT 1 FROM device n JOIN campaign_device p ON p.eui = n.eui
                 WHERE n.hub = due.hub AND p.id <> due.id AND p.step = 'activate' AND p.picked_at > :since)))
     ), chosen AS (
-        SELECT id FROM ready WHERE step <> 'activate' OR in_step <= :budget ORDER BY due_at, id LIMIT :room
+        -- What is read is exposed already: it takes no room, and is read although the cap is reached.
+        SELECT id FROM ready WHERE in_step <= CASE step WHEN 'activate' THEN :activations ELSE :most END
+        ORDER BY due_at, id LIMIT :most
     )
     UPDATE campaign_device SET picked_at = :now WHERE id IN (
         SELECT id FROM campaign_device WHERE id IN (SELECT id FROM chosen) ORDER BY id FOR UPDATE SKIP LOCKED)
@@ -88,18 +90,19 @@ def pick(connection: Connection, frame: Frame, wave: int, now: datetime, since: 
     span = min(since, PICK_AGAIN)
     pace = frame.policy.pace.model_copy(update={"overall": throttle.pace(connection, frame.name)})
     picked = _picked(connection, frame.name, wave, now)
-    cap = frame.policy.of_wave(wave).exposure_cap - exposed(connection, frame, wave) - picked
-    room = max(0, min(allowance(pace.overall, span, now), cap, _MOST))
-    if room == 0:
+    most = min(allowance(pace.overall, span, now), _MOST)
+    if most <= 0:
         return []
+    cap = frame.policy.of_wave(wave).exposure_cap - exposed(connection, frame, wave) - picked
+    room = max(0, min(most, cap))
     rates = slowed(connection, pace, now)
     values: dict[str, Any] = {
         "campaign": frame.name,
         "wave": wave,
         "now": now,
         "since": now - PICK_AGAIN,
-        "room": room,
-        "budget": _budget(connection, frame, room + picked, now) - picked,
+        "most": most,
+        "activations": min(room, _budget(connection, frame, room + picked, now) - picked) if room else 0,
         "regions": list(rates),
         "rooms": [allowance(each, span, now) for each in rates.values()],
         "in_region": allowance(pace.most, span, now),

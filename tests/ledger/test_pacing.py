@@ -8,6 +8,7 @@ from sqlalchemy import text
 from hanwave.ledger import campaigns, pacing, permit
 from hanwave.ledger.permit import Ask
 from hanwave.ledger.standing import Fact, record
+from hanwave.rollout.device import State
 from hanwave.rollout.events import Event, Evidence, Kind, Leg
 from hanwave.rollout.pace import Pace
 from hanwave.rollout.policy import Policy, Wave
@@ -47,6 +48,16 @@ def test_turns_are_given_at_the_pace_of_the_policy_and_to_nobody_twice(world):
     assert len(first) == len(second) == 20
     assert not set(first) & set(second)
     assert pick(world, timedelta(0)) == []
+
+
+def test_what_fills_the_cap_is_read_all_the_same_and_nothing_more_is_activated(world):
+    ids = hold_image(world, 4, Policy(waves=(Wave(share=1),), exposure_cap=2))
+    for each in ids[:2]:
+        send(world, activate(world, each).outbox_id)
+        world.later(days=2)
+        say(world, each, Kind.OVERDUE, Leg.ACTIVATE)
+    assert {world.state(each) for each in ids[:2]} == {State.UNKNOWN}
+    assert pick(world) == [eui(0), eui(1)]
 
 
 def test_a_slow_pace_adds_up_over_sweeps(world):

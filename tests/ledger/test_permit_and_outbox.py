@@ -136,6 +136,17 @@ def test_the_exposure_cap_is_never_exceeded_by_permits_at_once(world):
     assert world.count("outbox", "leg = 'activate'") == 5
 
 
+def test_a_device_that_fills_the_cap_takes_no_more_of_it_when_it_is_asked_again(world):
+    world.device_type = "PPMID"
+    one, two = world.campaign(world.fleet(2), Policy(waves=(Wave(share=1),), exposure_cap=1))
+    send(world, distribute(world, [two]).outbox_id)
+    say(world, two, Kind.DELIVERY_FAILED, Leg.DISTRIBUTE)
+    world.later(hours=2)
+    asked = distribute(world, [one, two])
+    assert asked.granted == (two,)
+    assert asked.refused[one].reason == "the wave's exposure cap of 1 is reached"
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
