@@ -86,7 +86,7 @@ class _Run:
         self._ask = np.zeros(size, dtype=np.int64)
         self._is_exposed = np.zeros(size, dtype=bool)
         self._agenda = Agenda(rules.tick)
-        self._lines = {leg: Line() for leg in LEGS}
+        self._lines, self._again = ({leg: Line() for leg in LEGS} for _ in range(2))
         self._budgets = [_Budget(threshold) for threshold in rules.thresholds]
         self._found = Rehearsed()
         self._now = 0
@@ -133,7 +133,7 @@ class _Run:
 
     def _next(self) -> int | None:
         """The next tick in which anything can happen."""
-        waiting = [self._opens(leg) for leg in LEGS if self._lines[leg].length and self._room(leg) >= 1]
+        waiting = [self._opens(leg) for leg in LEGS if self._waits(leg) and self._room(leg) >= 1]
         ticks = [tick for tick in (self._agenda.next(), *waiting, *self._turns()) if tick is not None]
         return max(self._now + 1, min(ticks)) if ticks else None
 
@@ -149,7 +149,7 @@ class _Run:
 
     def _turns(self) -> list[int]:
         """When budgets that are spent have room again, where anybody waits."""
-        if not any(line.length for line in self._lines.values()):
+        if not any(map(self._waits, LEGS)):
             return []
         return [math.ceil(turn / self._rules.tick) for b in self._budgets if (turn := b.turns()) is not None]
 
@@ -168,24 +168,26 @@ class _Run:
         return "11.4" if self._library.one_step else "11.1"
 
     def _room(self, leg: Leg) -> float:
-        """For how many devices the permit has room in this tick: cap, pace and budget."""
-        line = self._lines[leg].length
-        rooms = [float(line)]
+        """For how many devices the permit has room in this tick: cap, pace and budget. Who is exposed already fits the cap."""
+        waiting, again = self._lines[leg].length, self._again[leg].length
+        rooms = [float(waiting + again)]
         if self._exposes(leg):
-            rooms += [
-                self._cap - self._exposed,
-                math.ceil(self._policy.pace.overall * self._rules.tick),
-            ]
-        rooms += [b.fitting(line, self._seconds) for b in self._budgets if b.variant == self._variant(leg)]
-        return min(rooms)
+            free = max(0, self._cap - self._exposed)
+            rooms += [min(free, waiting) + again, math.ceil(self._policy.pace.overall * self._rules.tick)]
+        of_variant = [budget for budget in self._budgets if budget.variant == self._variant(leg)]
+        return min(rooms + [budget.fitting(waiting + again, self._seconds) for budget in of_variant])
 
     def _serve(self, leg: Leg) -> None:
-        line = self._lines[leg]
-        if self._over or not line.length or closed(self._windows(leg), self._at):
+        if self._over or not self._waits(leg) or closed(self._windows(leg), self._at):
             return
-        devices = line.serve(self._room(leg))
+        room = self._room(leg)
+        again = self._again[leg].serve(room)
+        devices = np.concatenate((again, self._lines[leg].serve(room - len(again))))
         if len(devices):
             self._grant(leg, devices)
+
+    def _waits(self, leg: Leg) -> int:
+        return self._lines[leg].length + self._again[leg].length
 
     def _grant(self, leg: Leg, devices: Ints) -> None:
         courses, asks, now = self._course[devices], self._ask[devices], self._seconds
@@ -230,7 +232,9 @@ class _Run:
     def _queue(self, devices: Ints) -> None:
         legs = self._library.legs[self._course[devices], self._ask[devices]]
         for number, leg in enumerate(LEGS):
-            self._lines[leg].join(devices[legs == number])
+            asked, exposed = devices[legs == number], self._is_exposed[devices[legs == number]]
+            self._lines[leg].join(asked[~exposed])
+            self._again[leg].join(asked[exposed])
 
     def _mark(self, marked: Sequence[Ints]) -> None:
         for state, devices in zip(MARKED, marked, strict=True):
