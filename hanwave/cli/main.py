@@ -29,7 +29,10 @@ COMMANDS: Commands = {
     "release": ("hanwave.cli.release:app", "Import, sign, list and show releases."),
     # release.py adds `import` to the CPL's commands, which without it need no ledger.
     "cpl": ("hanwave.cli.release:cpl_commands.app", "Check a Central Products List (CPL) file."),
-    "adopt": ("hanwave.cli.adopt:adopt", "Take over how far each device is, from the records of a campaign that was begun by other means."),
+    "adopt": (
+        "hanwave.cli.adopt:adopt",
+        "Take over how far each device is, from the records of a campaign that was begun by other means.",
+    ),
     "fleet": ("hanwave.cli.fleet:app", "Bring the supplier's devices into the ledger."),
     "hold": ("hanwave.cli.hold:app", "Keep updates away from a device, a model, a region, a hub or a home."),
     "incident": ("hanwave.cli.incident:app", "Record the DCC's maintenance and incidents."),
