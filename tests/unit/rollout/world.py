@@ -269,7 +269,9 @@ class World:
         if words:
             assert (words[-1].kind, words[-1].detail) == (Kind.VERIFIED, HASH), "activates an image that is not ours"
         else:
-            assert self.policy.deadlines_in("", self.device_type).activate_unverified_after, "activates what nobody verified"
+            assert self.policy.deadlines_in("", self.device_type).activate_unverified_after, (
+                "activates what nobody verified"
+            )
             assert self._of(Leg.DISTRIBUTE, Kind.DELIVERED, Kind.TRANSFERRED)
 
     def _check_battery(self) -> None:
