@@ -17,7 +17,8 @@ from typing import NamedTuple
 from sqlalchemy import Connection, text
 
 from hanwave import duis
-from hanwave.ledger import gains, inbox, leavers, regression
+from hanwave.ledger import gains, inbox, leavers, members, regression
+from hanwave.ledger.members import Member, Try
 from hanwave.ledger.standing import Fact, Folded, record
 from hanwave.names import Wake
 from hanwave.rollout.decide import Step
@@ -53,30 +54,6 @@ class Routed:
 
     route: Route
     wakes: tuple[Waking, ...] = ()
-
-
-class _Member(NamedTuple):
-    """An update that a finding may be about."""
-
-    update_id: int
-    eui: str
-    hop: int
-    user_id: str
-    version: str
-    """The version that the update wants."""
-    open: bool
-    leg: Leg | None = None
-    """The leg and attempt of the request that was answered, and when it was granted."""
-    attempt: int = 0
-    granted_at: datetime | None = None
-
-
-class _Try(NamedTuple):
-    leg: Leg
-    attempt: int
-    granted_at: datetime
-    at: datetime | None = None
-    """When a future-dated activation falls due."""
 
 
 class _Late(NamedTuple):
@@ -179,14 +156,14 @@ def _kind(outcome: _Outcome) -> tuple[Route, str | None]:
 def _match(connection: Connection, outcomes: Sequence[_Outcome]) -> None:
     """Whom each finding is about, by the request that it answers, else by the device's open update."""
     found = [finding for outcome in outcomes for finding in outcome.found]
-    asked = _asked(connection, {str(f.request_id) for f in found if f.request_id})
-    open_updates = _open_updates(connection, {str(f.eui) for f in found if f.eui})
-    ids = {m.update_id for members in asked.values() for m in members} | {m.update_id for m in open_updates.values()}
-    tries = _tries(connection, ids)
+    asked = members.asked(connection, {str(f.request_id) for f in found if f.request_id})
+    open_updates = members.open_updates(connection, {str(f.eui) for f in found if f.eui})
+    ids = {m.update_id for some in asked.values() for m in some} | {m.update_id for m in open_updates.values()}
+    tries = members.tries(connection, ids)
     for outcome in outcomes:
         for finding in outcome.found:
-            if finding.request_id and (members := asked.get(str(finding.request_id))):
-                _answers(outcome, finding, members, tries)
+            if finding.request_id and (answered := asked.get(str(finding.request_id))):
+                _answers(outcome, finding, answered, tries)
             elif (member := open_updates.get(str(finding.eui))) and outcome.to in (None, member.user_id):
                 _observed(outcome, finding, member, tries)
             elif finding.leg and not finding.request_id and _was_updated(connection, finding, outcome.to):
@@ -196,11 +173,11 @@ def _match(connection: Connection, outcomes: Sequence[_Outcome]) -> None:
 def _answers(
     outcome: _Outcome,
     finding: Finding,
-    members: Sequence[_Member],
-    tries: Mapping[int, list[_Try]],
+    answered: Sequence[Member],
+    tries: Mapping[int, list[Try]],
 ) -> None:
     """A finding that names a request of ours: of one of its devices, or of all."""
-    about = [m for m in members if finding.eui is None or m.eui == str(finding.eui)]
+    about = [m for m in answered if finding.eui is None or m.eui == str(finding.eui)]
     for member in about:
         if member.open:
             outcome.facts.append(_fact(member, _event(finding, member, tries), outcome.received))
@@ -209,7 +186,7 @@ def _answers(
     outcome.ours |= any(m.open for m in about)
 
 
-def _event(finding: Finding, member: _Member, tries: Mapping[int, list[_Try]]) -> Event:
+def _event(finding: Finding, member: Member, tries: Mapping[int, list[Try]]) -> Event:
     """What an answer to that member's request means: of the request's leg and attempt."""
     leg, attempt, kind = member.leg, member.attempt, finding.kind
     if leg is Leg.WITHDRAW and kind is Kind.SCHEDULED:
@@ -227,7 +204,7 @@ def _as_event(finding: Finding, kind: Kind, leg: Leg | None, hop: int, attempt: 
     return Event(kind, finding.at, leg, hop, attempt, finding.evidence, finding.version, finding.detail)
 
 
-def _fact(member: _Member, event: Event, received: inbox.Received) -> Fact:
+def _fact(member: Member, event: Event, received: inbox.Received) -> Fact:
     return Fact(member.update_id, event, received.digest)
 
 
@@ -238,8 +215,8 @@ _NAMES_IMAGE = frozenset({Kind.DELIVERED, Kind.DELIVERY_FAILED, Kind.TRANSFERRED
 def _observed(
     outcome: _Outcome,
     finding: Finding,
-    member: _Member,
-    tries: Mapping[int, list[_Try]],
+    member: Member,
+    tries: Mapping[int, list[Try]],
 ) -> None:
     """A finding of a device in an open update that names no request of ours."""
     if finding.request_id is not None:
@@ -258,57 +235,11 @@ def _observed(
     outcome.ours |= finding.kind is not Kind.HEARD
 
 
-def _attempt(tries: Iterable[_Try], leg: Leg | None, at: datetime | None) -> int:
+def _attempt(tries: Iterable[Try], leg: Leg | None, at: datetime | None) -> int:
     """The attempt that evidence of that time is of: the latest granted by then, else the latest; 0 where there is none."""
     of_leg = [t for t in tries if t.leg is leg]
     by_then = [t for t in of_leg if at is None or t.granted_at <= at]
     return max((t.attempt for t in by_then or of_leg), default=0)
-
-
-def _asked(connection: Connection, requests: set[str]) -> dict[str, list[_Member]]:
-    """The devices of those requests of ours; open: the update still has its device's lease."""
-    rows = connection.execute(
-        text(
-            "SELECT o.request_id, m.update_id, m.eui, m.hop, m.leg, m.attempt, o.user_id, o.granted_at,"
-            " l.update_id IS NOT NULL AS open FROM outbox o JOIN outbox_device m ON m.outbox_id = o.id"
-            " LEFT JOIN lease l ON l.eui = m.eui AND l.update_id = m.update_id WHERE o.request_id = ANY(:ids)"
-        ),
-        {"ids": sorted(requests)},
-    )
-    asked: dict[str, list[_Member]] = {}
-    for r in rows:
-        member = _Member(r.update_id, r.eui, r.hop, r.user_id, "", r.open, Leg(r.leg), r.attempt, r.granted_at)
-        asked.setdefault(r.request_id, []).append(member)
-    return asked
-
-
-def _open_updates(connection: Connection, euis: set[str]) -> dict[str, _Member]:
-    """The open update of each of those devices, by its lease."""
-    rows = connection.execute(
-        text(
-            "SELECT l.update_id, l.eui, u.hop, c.user_id, r.firmware_version FROM lease l"
-            " JOIN campaign_device u ON u.id = l.update_id JOIN campaign c ON c.name = u.campaign"
-            " JOIN release r ON r.name = c.release WHERE l.eui = ANY(:euis)"
-        ),
-        {"euis": sorted(euis)},
-    )
-    return {r.eui: _Member(r.update_id, r.eui, r.hop, r.user_id, r.firmware_version, open=True) for r in rows}
-
-
-def _tries(connection: Connection, update_ids: set[int]) -> dict[int, list[_Try]]:
-    """Every step that was granted in the present hop of those updates."""
-    rows = connection.execute(
-        text(
-            "SELECT m.update_id, m.leg, m.attempt, o.granted_at, CAST(o.parameters ->> 'at' AS timestamptz) AS at"
-            " FROM outbox_device m JOIN outbox o ON o.id = m.outbox_id"
-            " JOIN campaign_device u ON u.id = m.update_id AND u.hop = m.hop WHERE m.update_id = ANY(:ids)"
-        ),
-        {"ids": sorted(update_ids)},
-    )
-    tries: dict[int, list[_Try]] = {}
-    for row in rows:
-        tries.setdefault(row.update_id, []).append(_Try(Leg(row.leg), row.attempt, row.granted_at, row.at))
-    return tries
 
 
 def _was_updated(connection: Connection, finding: Finding, to: str | None) -> bool:

@@ -1,0 +1,80 @@
+"""Which updates a message may be about: by the request that it answers, or by the device's open update."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection, text
+
+from hanwave.rollout.events import Leg
+
+
+class Member(NamedTuple):
+    """An update that a finding may be about."""
+
+    update_id: int
+    eui: str
+    hop: int
+    user_id: str
+    version: str
+    """The version that the update wants."""
+    open: bool
+    leg: Leg | None = None
+    """The leg and attempt of the request that was answered, and when it was granted."""
+    attempt: int = 0
+    granted_at: datetime | None = None
+
+
+class Try(NamedTuple):
+    """A step that was granted."""
+
+    leg: Leg
+    attempt: int
+    granted_at: datetime
+    at: datetime | None = None
+    """When a future-dated activation falls due."""
+
+
+def asked(connection: Connection, requests: set[str]) -> dict[str, list[Member]]:
+    """The devices of those requests of ours; open: the update still has its device's lease."""
+    rows = connection.execute(
+        text(
+            "SELECT o.request_id, m.update_id, m.eui, m.hop, m.leg, m.attempt, o.user_id, o.granted_at,"
+            " l.update_id IS NOT NULL AS open FROM outbox o JOIN outbox_device m ON m.outbox_id = o.id"
+            " LEFT JOIN lease l ON l.eui = m.eui AND l.update_id = m.update_id WHERE o.request_id = ANY(:ids)"
+        ),
+        {"ids": sorted(requests)},
+    )
+    found: dict[str, list[Member]] = {}
+    for r in rows:
+        member = Member(r.update_id, r.eui, r.hop, r.user_id, "", r.open, Leg(r.leg), r.attempt, r.granted_at)
+        found.setdefault(r.request_id, []).append(member)
+    return found
+
+
+def open_updates(connection: Connection, euis: set[str]) -> dict[str, Member]:
+    """The open update of each of those devices, by its lease."""
+    rows = connection.execute(
+        text(
+            "SELECT l.update_id, l.eui, u.hop, c.user_id, r.firmware_version FROM lease l"
+            " JOIN campaign_device u ON u.id = l.update_id JOIN campaign c ON c.name = u.campaign"
+            " JOIN release r ON r.name = c.release WHERE l.eui = ANY(:euis)"
+        ),
+        {"euis": sorted(euis)},
+    )
+    return {r.eui: Member(r.update_id, r.eui, r.hop, r.user_id, r.firmware_version, open=True) for r in rows}
+
+
+def tries(connection: Connection, update_ids: set[int]) -> dict[int, list[Try]]:
+    """Every step that was granted in the present hop of those updates."""
+    rows = connection.execute(
+        text(
+            "SELECT m.update_id, m.leg, m.attempt, o.granted_at, CAST(o.parameters ->> 'at' AS timestamptz) AS at"
+            " FROM outbox_device m JOIN outbox o ON o.id = m.outbox_id"
+            " JOIN campaign_device u ON u.id = m.update_id AND u.hop = m.hop WHERE m.update_id = ANY(:ids)"
+        ),
+        {"ids": sorted(update_ids)},
+    )
+    found: dict[int, list[Try]] = {}
+    for row in rows:
+        found.setdefault(row.update_id, []).append(Try(Leg(row.leg), row.attempt, row.granted_at, row.at))
+    return found
