@@ -250,7 +250,7 @@ class Policy(Strict):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if not self.waves:
-            raise ValueError("waves is empty: a policy should have at least one")
+            raise ValueError("waves is empty: a policy should have at least one wave")
         if self.first_protected > len(self.waves):
             raise ValueError(
                 f"protected_from is {self.protected_from}, there are {len(self.waves)} waves: it should be one of them"
