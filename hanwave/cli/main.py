@@ -5,11 +5,12 @@ that `hanwave --help` need not wait.
 """
 
 import json
+import os
 import sys
 from importlib.metadata import entry_points
 from operator import attrgetter
 from pkgutil import resolve_name
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -98,3 +99,21 @@ def main() -> None:
             sys.stdout.write(json.dumps({"error": str(error)}) + "\n")
         sys.stderr.write(f"hanwave: {error}\n")
         sys.exit(1)
+
+
+def leave() -> NoReturn:
+    """The console script: `main`, and then the process ends at once.
+
+    The engine's client has native threads, which now and then abort an interpreter that is winding down (exit code 134)
+    after all was said and done.
+    """
+    code: object = 0
+    try:
+        main()
+    except SystemExit as ended:
+        code = ended.code
+    if isinstance(code, str):
+        sys.stderr.write(f"{code}\n")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
