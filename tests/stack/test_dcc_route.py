@@ -14,7 +14,7 @@ from hanwave.duis import MAX_MESSAGE_BYTES
 from hanwave.ledger.stops import POST_BOUND
 from tests.support.receiving import HOST, Tls, free_port
 
-pytestmark = [pytest.mark.stack, pytest.mark.fault]
+pytestmark = [pytest.mark.part, pytest.mark.fault]
 
 
 @pytest.fixture(scope="module")

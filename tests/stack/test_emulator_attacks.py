@@ -15,7 +15,7 @@ from infra.emulator.settings import EmulatorSettings
 from infra.pki import Authority
 from tests.support.emulator import NEW, Lab, eui, image_hash, lab, row
 
-pytestmark = pytest.mark.stack
+pytestmark = pytest.mark.part
 ESME = eui("ESME")
 
 

@@ -33,7 +33,7 @@ from tests.support.emulator import (
     tls,
 )
 
-pytestmark = [pytest.mark.stack, pytest.mark.fault]
+pytestmark = [pytest.mark.part, pytest.mark.fault]
 ESME, PPMID = eui("ESME"), eui("PPMID")
 
 

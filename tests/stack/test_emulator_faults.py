@@ -11,7 +11,7 @@ from hanwave.identifiers import EUI64
 from infra.emulator.pki import SECOND_SUPPLIER
 from tests.support.emulator import NEW, OLD, Lab, eui, image_hash, lab, row
 
-pytestmark = [pytest.mark.stack, pytest.mark.fault]
+pytestmark = [pytest.mark.part, pytest.mark.fault]
 ESME, GSME, HCALCS, PPMID = (eui(each) for each in ("ESME", "GSME", "HCALCS", "PPMID"))
 
 

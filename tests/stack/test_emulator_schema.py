@@ -12,7 +12,7 @@ from tests.support.dcc_material import ABSENT, DOMAIN, assert_valid
 from tests.support.emulator import NEW, TYPES, Lab, eui, lab, row
 
 pytestmark = [
-    pytest.mark.stack,
+    pytest.mark.part,
     pytest.mark.dcc,
     pytest.mark.skipif(not DOMAIN.is_dir(), reason=ABSENT),
 ]

@@ -9,7 +9,7 @@ from infra.emulator.keys import device_key
 from infra.emulator.pki import ACCESS_CONTROL_BROKER
 from tests.support.emulator import NEW, OLD, Lab, eui, image_hash, lab, row
 
-pytestmark = pytest.mark.stack
+pytestmark = pytest.mark.part
 ESME, GSME, HCALCS, PPMID = (eui(each) for each in ("ESME", "GSME", "HCALCS", "PPMID"))
 
 

@@ -11,7 +11,7 @@ import pytest
 from infra.stack.launch import spawn
 from infra.stack.postgres import APPLICATION, DATABASE, OWNER, Postgres, PostgresError
 
-pytestmark = pytest.mark.stack
+pytestmark = pytest.mark.part
 
 
 def test_each_test_gets_an_empty_database_of_its_own(database: str, database_app: str) -> None:

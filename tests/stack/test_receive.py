@@ -26,7 +26,7 @@ from tests.support.ledger import World, eui
 from tests.support.receiving import HOST, Tls, free_port, receiving, until
 from tests.support.routing import activating, ask, distributed, post
 
-pytestmark = [pytest.mark.stack, pytest.mark.fault]
+pytestmark = [pytest.mark.part, pytest.mark.fault]
 
 
 @pytest.fixture(scope="module")
