@@ -13,7 +13,8 @@ from temporalio.client import Client
 from temporalio.common import TypedSearchAttributes, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from hanwave import names, search
+from hanwave import names
+from hanwave.client import search
 from hanwave.ledger import judging, service_checks, waves
 from hanwave.rollout.gate import Judgement
 from hanwave.rollout.rank import rank

@@ -26,7 +26,8 @@ from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 
 from activities.wave import DeviceStart
-from hanwave import names, search, settings
+from hanwave import names, settings
+from hanwave.client import search
 from hanwave.duis import MAX_MESSAGE_BYTES, TrustStore
 from hanwave.errors import HanwaveError
 from hanwave.keys import load_trust

@@ -13,7 +13,8 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.wave import start_device
-from hanwave import names, search
+from hanwave import names
+from hanwave.client import search
 from hanwave.ledger import campaigns, progress, waves
 from hanwave.ledger.database import LedgerError
 from workflows.wave import WaveStart

@@ -15,7 +15,8 @@ from temporalio.exceptions import ActivityError, ApplicationError, WorkflowAlrea
 with workflow.unsafe.imports_passed_through():
     from activities.beat import BEAT
     from activities.campaign import Act, CampaignActivities, FreezeAsk, Stopped
-    from hanwave import names, search
+    from hanwave import names
+    from hanwave.client import search
     from hanwave.errors import fitted
     from hanwave.ledger.cancel import CancelledDevice
     from hanwave.ledger.overview import View, WaveView

@@ -18,7 +18,8 @@ with workflow.unsafe.imports_passed_through():
     from activities.beat import BEAT
     from activities.gateway import GatewayActivities
     from activities.wave import DEVICE_INPUT, WAKE_INPUT, DeviceStart
-    from hanwave import names, search
+    from hanwave import names
+    from hanwave.client import search
     from hanwave.rollout.device import State
     from hanwave.rollout.request import RequestError, parse
 

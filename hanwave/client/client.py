@@ -8,9 +8,9 @@ from sqlalchemy import Connection
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from hanwave import names, search, settings
+from hanwave import names, settings
 from hanwave.client import campaign as campaigns
-from hanwave.client import engine, rehearsing
+from hanwave.client import engine, rehearsing, search
 from hanwave.client.campaign import Campaign, Halted
 from hanwave.client.errors import EngineError, NameTakenError
 from hanwave.client.link import Link, now

@@ -182,11 +182,6 @@ def _resume(connection: Connection, campaign: str, said: Said, leg: Leg | None, 
     return [str(stop) for stop in lifted]
 
 
-def note(connection: Connection, actor: str, verb: str, subject: str, reason: str, document: dict[str, Any]) -> None:
-    """Write down what somebody did, and why; append-only."""
-    notes.add(connection, Said(actor, verb, subject, reason, document), datetime.now(UTC))
-
-
 def approve(
     ledger: Engine, campaign: str, digest: str, actor: str, reason: str = "approved", *, key: str | None = None
 ) -> int:

@@ -13,8 +13,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, text
 
 from hanwave.identifiers import EUI64
-from hanwave.ledger import control, holds, inventory, leavers, permit, stops
+from hanwave.ledger import holds, inventory, leavers, notes, permit, stops
 from hanwave.ledger.database import LedgerError
+from hanwave.ledger.notes import Said
 from hanwave.rollout.events import Leg
 
 JUMP = 1_000_000
@@ -63,7 +64,7 @@ def stop_all(connection: Connection, why: str, actor: str, now: datetime) -> int
         return known[0]
     reason = f"the ledger was restored to an earlier copy ({why}): {ASK}"
     stop_id = stops.stop(connection, stops.Scope("all"), "halt", reason, actor, now)
-    control.note(connection, actor, "restored", "all", reason, {"stop": stop_id})
+    notes.add(connection, Said(actor, "restored", "all", reason, {"stop": stop_id}), now)
     connection.execute(_FORGET, {"now": now})
     connection.execute(_START_AGAIN)
     connection.execute(_JUMP, {"now": int(now.timestamp() * 1000), "jump": JUMP})
@@ -207,7 +208,7 @@ def go_on(connection: Connection, reason: str, actor: str, now: datetime) -> Rec
     for stop_id in {found.stop_id, *of_warden}:
         stops.lift(connection, stop_id, reason, actor, now)
     document = {"stop": found.stop_id, "asked": found.asked, "silent": found.silent, "left": found.left}
-    control.note(connection, actor, "reconciled", "all", reason, document)
+    notes.add(connection, Said(actor, "reconciled", "all", reason, document), now)
     return found
 
 

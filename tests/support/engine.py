@@ -11,7 +11,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
-from hanwave import search
+from hanwave.client import search
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -17,7 +17,8 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
-from hanwave import names, search
+from hanwave import names
+from hanwave.client import search
 from hanwave.ledger import campaigns, control, database
 from hanwave.rollout.events import Kind, Leg
 from infra.stack.postgres import Postgres

@@ -17,7 +17,7 @@ from temporalio.testing import WorkflowEnvironment
 
 import hanwave
 from hanwave import client as client_module
-from hanwave import names, search
+from hanwave import names
 from hanwave.client import (
     Campaign,
     EngineError,
@@ -26,6 +26,7 @@ from hanwave.client import (
     NoCampaignError,
     NotRunningError,
     RefusedError,
+    search,
 )
 from hanwave.errors import HanwaveError
 from hanwave.ledger import overview

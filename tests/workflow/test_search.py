@@ -6,7 +6,8 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
-from hanwave import names, search
+from hanwave import names
+from hanwave.client import search
 from hanwave.settings import SEARCH_ATTRIBUTES
 from tests.support.dcc import broken
 from tests.support.ledger import US, VERSION, World, eui

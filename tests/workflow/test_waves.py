@@ -16,7 +16,8 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
-from hanwave import names, search
+from hanwave import names
+from hanwave.client import search
 from hanwave.ledger import control
 from tests.support.dcc import quiet
 from tests.support.ledger import World
