@@ -107,9 +107,9 @@ def roll_up(connection: Connection) -> int:
     """Add the deltas together; the number of rows that went. Readers see the same sums before, during and after."""
     result = connection.execute(
         text(
-            "WITH gone AS (DELETE FROM tally RETURNING campaign, wave, state, delta)"
-            " INSERT INTO tally (campaign, wave, state, delta)"
-            " SELECT campaign, wave, state, sum(delta) FROM gone GROUP BY 1, 2, 3 HAVING sum(delta) <> 0"
+            "WITH gone AS (DELETE FROM tally RETURNING campaign, wave, model, state, delta)"
+            " INSERT INTO tally (campaign, wave, model, state, delta)"
+            " SELECT campaign, wave, model, state, sum(delta) FROM gone GROUP BY 1, 2, 3, 4 HAVING sum(delta) <> 0"
         )
     )
     return result.rowcount
@@ -185,20 +185,17 @@ def _create_wave(connection: Connection, campaign: str, number: int, euis: tuple
 
 def add_devices(connection: Connection, campaign: str, wave: int, euis: tuple[str, ...], now: datetime) -> None:
     """Add devices to a wave whose row is there."""
-    values = {"campaign": campaign, "wave": wave, "size": len(euis), "euis": list(euis), "now": now}
     connection.execute(
         text(
-            "INSERT INTO campaign_device (campaign, wave, eui, device_type, hop, state, step, due_at, reason, started,"
-            " told, changed_at, from_version) SELECT :campaign, :wave, d.eui, d.device_type, 1, 'planned', 'distribute', :now,"
-            " '', false, false, :now, d.firmware_version"
-            " FROM device d WHERE d.eui = ANY(:euis)"
+            "WITH made AS (INSERT INTO campaign_device (campaign, wave, eui, device_type, model, hop, state, step, due_at,"
+            " reason, started, told, changed_at, from_version) SELECT :campaign, :wave, d.eui, d.device_type,"
+            " d.manufacturer || '/' || d.model, 1, 'planned', 'distribute', :now, '', false, false, :now,"
+            " d.firmware_version FROM device d WHERE d.eui = ANY(:euis) RETURNING model)"
+            " INSERT INTO tally (campaign, wave, model, state, delta)"
+            " SELECT :campaign, :wave, model, 'planned', count(*) FROM made GROUP BY model"
         ),
-        values,
+        {"campaign": campaign, "wave": wave, "euis": list(euis), "now": now},
     )
-    if euis:
-        connection.execute(
-            text("INSERT INTO tally (campaign, wave, state, delta) VALUES (:campaign, :wave, 'planned', :size)"), values
-        )
 
 
 def where(connection: Connection, update_id: int) -> tuple[str, int]:

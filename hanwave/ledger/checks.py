@@ -5,7 +5,7 @@ it takes for a device (a lease, a home) is given back with the transaction, or b
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -57,6 +57,8 @@ class NotNow:
 
     reason: str
     until: datetime | None = None
+    by: str = field(default="", compare=False)
+    """What refused, for the count of refusals: a check's name."""
 
 
 Refusals = dict[int, NotNow]
@@ -258,5 +260,6 @@ def refusals(connection: Connection, case: Case, devices: list[Folded]) -> Refus
         left = [d for d in devices if d.update_id not in refused]
         if not left:
             break
-        refused |= check(connection, case, left)
+        by = check.__name__.strip("_")
+        refused |= {each: replace(why, by=by) for each, why in check(connection, case, left).items()}
     return refused

@@ -8,6 +8,7 @@ whatever the engine does.
 """
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from hanwave.identifiers import EUI64
-from hanwave.ledger import beats, campaigns, checks, stops, windows
+from hanwave.ledger import beats, campaigns, checks, refusal_counts, stops, windows
 from hanwave.ledger.checks import Ask as Ask  # noqa: PLC0414 - what a permit is asked with
 from hanwave.ledger.checks import Case, NotNow, Refusals
 from hanwave.ledger.counters import next_request_id
@@ -36,6 +37,12 @@ class Permit:
 
 def ask(connection: Connection, request: Ask, now: datetime) -> Permit:
     """Grant what may be granted of a request, at that time (aware UTC)."""
+    permit = _ask(connection, request, now)
+    refusal_counts.add(connection, request.campaign, request.leg, Counter(why.by for why in permit.refused.values()))
+    return permit
+
+
+def _ask(connection: Connection, request: Ask, now: datetime) -> Permit:
     frame = campaigns.frame(connection, request.campaign)
     dated = windows.dated(frame, request.leg)
     case = Case(request, frame, now, windows.acts_at(connection, frame, request.update_ids, now) if dated else None)
@@ -43,7 +50,7 @@ def ask(connection: Connection, request: Ask, now: datetime) -> Permit:
     if forward:
         stops.share(connection)
         if why := _stopped(connection, case):
-            return Permit(None, None, (), dict.fromkeys(request.update_ids, NotNow(why)))
+            return Permit(None, None, (), dict.fromkeys(request.update_ids, why))
         _take_turns(connection, case)
     candidates = lock_standings(connection, request.update_ids, now)
     refused = checks.refusals(connection, case, candidates)
@@ -72,10 +79,12 @@ def look(connection: Connection, update_id: int, now: datetime) -> int | None:
     return _write(connection, case, [device])[0]
 
 
-def _stopped(connection: Connection, case: Case) -> str | None:
+def _stopped(connection: Connection, case: Case) -> NotNow | None:
     request = case.request
-    stop = stops.blocking(connection, case.frame.user_id, request.campaign, request.wave, request.leg)
-    return str(stop) if stop else beats.silent(connection, beats.WARDEN, case.now)
+    if stop := stops.blocking(connection, case.frame.user_id, request.campaign, request.wave, request.leg):
+        return NotNow(str(stop), by="stopped")
+    silent = beats.silent(connection, beats.WARDEN, case.now)
+    return NotNow(silent, by="warden") if silent else None
 
 
 def _give_back(connection: Connection, refused: Refusals) -> None:

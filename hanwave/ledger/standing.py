@@ -111,7 +111,7 @@ _IMAGES = """CASE WHEN u.device_type = 'GSME' THEN (
     JOIN device_event e ON e.update_id = o.id AND e.kind = 'sent' AND e.leg = 'distribute'
     WHERE o.eui = u.eui AND o.id <> u.id) ELSE 0 END"""
 _SELECT = (
-    "SELECT u.id, campaign, wave, eui, u.device_type, hop, state, coalesce(d.region, 'Unknown') AS region,"
+    "SELECT u.id, campaign, wave, eui, u.device_type, u.model, hop, state, coalesce(d.region, 'Unknown') AS region,"
     f" {incidents.KNOWN} AS incidents, {_IMAGES} AS images"
     " FROM campaign_device u LEFT JOIN device d USING (eui) WHERE u.id = ANY(:ids) ORDER BY u.id"
 )
@@ -122,7 +122,8 @@ def _folded(connection: Connection, known: Known, events: Sequence[Event], now: 
     row = known.row
     frame = campaigns.frame(connection, row.campaign)
     device_type = DeviceType(row.device_type)
-    standing = fold(events, Target(frame.version, frame.image_hash, device_type.one_step, row.hop))
+    alarms = frozenset(frame.policy.of_wave(row.wave).gate.alarms)
+    standing = fold(events, Target(frame.version, frame.image_hash, device_type.one_step, row.hop, alarms))
     about = About(row.eui, row.region, row.images)
     decision = decide(standing, device_type, frame.policy.of_wave(row.wave), now, known.lasted, about)
     return Folded(
@@ -170,8 +171,9 @@ _KEEP = text(
              AS f(id, state, step, due_at, reason, version, outcome)
         WHERE d.id = f.id
     ), counted AS (
-        INSERT INTO tally (campaign, wave, state, delta)
-        SELECT * FROM unnest(CAST(:campaigns AS text[]), CAST(:waves AS int[]), CAST(:counts AS text[]), CAST(:deltas AS int[]))
+        INSERT INTO tally (campaign, wave, model, state, delta)
+        SELECT * FROM unnest(CAST(:campaigns AS text[]), CAST(:waves AS int[]), CAST(:models AS text[]),
+                             CAST(:counts AS text[]), CAST(:deltas AS int[]))
     ), homes AS (
         DELETE FROM home_lease h USING unnest(CAST(:idle_ids AS bigint[]), CAST(:idle_kinds AS text[])) AS f(id, kind)
         WHERE h.update_id = f.id AND h.kind = f.kind
@@ -239,16 +241,18 @@ def _due(decision: Decision, now: datetime) -> datetime | None:
 
 
 def _counted(folded: Sequence[Folded]) -> dict[str, Any]:
-    deltas: Counter[tuple[str, int, str]] = Counter()
+    deltas: Counter[tuple[str, int, str, str]] = Counter()
     for f in folded:
-        deltas[f.campaign, f.wave, tally_name(f.was)] -= 1
-        deltas[f.campaign, f.wave, tally_name(f.standing.state, f.standing.outcome)] += 1
+        place = f.campaign, f.wave, f.known.row.model
+        deltas[*place, tally_name(f.was)] -= 1
+        deltas[*place, tally_name(f.standing.state, f.standing.outcome)] += 1
     moved = sorted((*key, n) for key, n in deltas.items() if n)
     return {
-        "campaigns": [campaign for campaign, _, _, _ in moved],
-        "waves": [wave for _, wave, _, _ in moved],
-        "counts": [state for _, _, state, _ in moved],
-        "deltas": [n for _, _, _, n in moved],
+        "campaigns": [campaign for campaign, _, _, _, _ in moved],
+        "waves": [wave for _, wave, _, _, _ in moved],
+        "models": [model for _, _, model, _, _ in moved],
+        "counts": [state for _, _, _, state, _ in moved],
+        "deltas": [n for _, _, _, _, n in moved],
     }
 
 

@@ -18,6 +18,7 @@ from hanwave.ledger.tables.control import Audit, Beat, Note, Pace, Stop
 from hanwave.ledger.tables.fleet import Device, Hold
 from hanwave.ledger.tables.forecasts import ForecastRow
 from hanwave.ledger.tables.messages import Counter, Inbox, Outbox, OutboxBody, OutboxDevice
+from hanwave.ledger.tables.metrics import Metric, RefusalCount
 from hanwave.ledger.tables.outages import Outage
 from hanwave.ledger.tables.releases import CplRow, Release, SignedImage
 from hanwave.ledger.tables.windows import IncidentRow, LoadCalendar
@@ -40,6 +41,7 @@ __all__ = [
     "Lease",
     "LeftOut",
     "LoadCalendar",
+    "Metric",
     "Note",
     "OthersUse",
     "Outage",
@@ -47,6 +49,7 @@ __all__ = [
     "OutboxBody",
     "OutboxDevice",
     "Pace",
+    "RefusalCount",
     "Release",
     "RequestUse",
     "SignedImage",

@@ -74,6 +74,8 @@ class CampaignDevice(SQLModel, table=True):
     wave: int
     eui: str
     device_type: str
+    model: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    """As a stop names it, manufacturer/model: what the fleet had when the plan was frozen."""
     hop: int = 1
     state: str = "planned"
     step: str = "distribute"
@@ -159,11 +161,12 @@ class HomeLease(SQLModel, table=True):
 
 
 class Tally(SQLModel, table=True):
-    """Counts by state as append-only deltas; a roll-up adds them together, so that no row is hot."""
+    """Counts by model and state as append-only deltas; a roll-up adds them together, so that no row is hot."""
 
     id: int | None = key_column()
     campaign: str
     wave: int
+    model: str = Field(default="", sa_column_kwargs={"server_default": ""})
     state: str
     delta: int
 

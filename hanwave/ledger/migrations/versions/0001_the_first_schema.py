@@ -207,6 +207,13 @@ def upgrade() -> None:  # noqa: PLR0915 - as many as there are tables and indexe
         sa.PrimaryKeyConstraint("eui"),
     )
     op.create_table(
+        "metric",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("labels", sa.ARRAY(sa.String()), nullable=False),
+        sa.Column("value", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("name", "labels"),
+    )
+    op.create_table(
         "note",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
@@ -290,6 +297,16 @@ def upgrade() -> None:  # noqa: PLR0915 - as many as there are tables and indexe
         sa.UniqueConstraint("update_id", "hop", "leg", "attempt"),
     )
     op.create_table(
+        "refusal_count",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("campaign", sa.String(), nullable=False),
+        sa.Column("leg", sa.String(), nullable=False),
+        sa.Column("check", sa.String(), nullable=False),
+        sa.Column("delta", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("refusal_count_of", "refusal_count", ["campaign", "leg", "check"], unique=False)
+    op.create_table(
         "release",
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("device_type", sa.String(), nullable=False),
@@ -339,6 +356,7 @@ def upgrade() -> None:  # noqa: PLR0915 - as many as there are tables and indexe
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("campaign", sa.String(), nullable=False),
         sa.Column("wave", sa.Integer(), nullable=False),
+        sa.Column("model", sa.String(), server_default="", nullable=False),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("delta", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
@@ -396,6 +414,7 @@ def upgrade() -> None:  # noqa: PLR0915 - as many as there are tables and indexe
         sa.Column("wave", sa.Integer(), nullable=False),
         sa.Column("eui", sa.String(), nullable=False),
         sa.Column("device_type", sa.String(), nullable=False),
+        sa.Column("model", sa.String(), server_default="", nullable=False),
         sa.Column("hop", sa.Integer(), nullable=False),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("step", sa.String(), nullable=False),
