@@ -6,6 +6,7 @@ from hanwave.cli.campaign import begin, ends, look, verbs
 from hanwave.cli.campaign.explain import explain
 from hanwave.cli.campaign.plan_diff import plan_diff
 from hanwave.cli.campaign.rehearse import rehearse
+from hanwave.cli.campaign.report import report
 from hanwave.cli.campaign.when import when
 
 app = typer.Typer(no_args_is_help=True, help="Plan, start, watch and steer campaigns.")
@@ -28,6 +29,7 @@ for command, example in (
     (verbs.cancel_device, "cancel-device spring-e470 00-DB-... --reason complaint"),
     (verbs.roll_back, "roll-back spring-e470 --digest 3f0c8d21a4b96e75 --to acme-e470-0100 --reason silence"),
     (ends.outcomes, "outcomes spring-e470 --outcome needs_visit --csv visits.csv"),
+    (report, "report spring-e470 --out spring.html --pdf spring.pdf --rates rates.yaml"),
     (ends.retry, "retry spring-e470 --outcome not_delivered --as spring-e470-again"),
 ):
     name = command.__name__.strip("_").replace("_", "-")
