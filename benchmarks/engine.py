@@ -18,9 +18,6 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +25,8 @@ from sqlalchemy import Connection, Engine, text
 from temporalio.client import Client as Temporal
 
 from benchmarks import bare
-from benchmarks.happy import RELEASES, device_row, load, policy, write_fleet
-from benchmarks.measured import Measured, count_histories, count_history, measure, processes, say
-from benchmarks.usage import megabytes
+from benchmarks.happy import RELEASES, device_row, instant, load, policy, started, write_fleet
+from benchmarks.measured import Measured, count_histories, count_history, measure, say, watch_memory
 from hanwave import names, settings
 from hanwave.client import Client
 from hanwave.ledger import database
@@ -131,27 +127,6 @@ def _messages(ledger: Engine, name: str, size: int) -> dict[str, float]:
         ).scalar_one()
         received = connection.execute(text("SELECT count(*) FROM inbox")).scalar_one()
         return {"requests_per_device": sent / size, "inbox_so_far": received}
-
-
-def instant(process: Process) -> Process:
-    """The emulator answers at once."""
-    more = {"HANWAVE_EMULATOR_PROFILE": "instant"} if process.name == "emulator" else {}
-    return replace(process, environment={**process.environment, **more})
-
-
-@contextmanager
-def started(folder: Path, table: tuple[Process, ...], told: dict[str, str]) -> Iterator[Stack]:
-    """A stack, up until the block ends."""
-    with Stack(folder, processes=table, settings=told) as stack:
-        yield stack
-
-
-async def watch_memory(stack: Stack, most: dict[str, float]) -> None:
-    """Keep the largest memory of each process, looked at twice a second."""
-    while True:
-        for name, size in (await asyncio.to_thread(megabytes, processes(stack))).items():
-            most[name] = max(most.get(name, 0.0), size)
-        await asyncio.sleep(5)
 
 
 async def run_stack(folder: Path, sizes: dict[str, int], *, to_the_end: bool) -> tuple[dict[str, Measured], Any]:

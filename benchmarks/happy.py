@@ -1,6 +1,9 @@
 """The world of the happy path: a fleet that the emulator and the ledger both know, its releases, and a policy without waiting."""
 
 import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,8 @@ from hanwave.ledger import fleet, releases
 from hanwave.ledger.cpl import import_cpl
 from infra.emulator.intake import COLUMNS
 from infra.emulator.pki import SUPPLIER
+from infra.stack.processes import Process
+from infra.stack.stack import Stack
 
 RELEASES = {"ESME": "acme-esme-0104", "PPMID": "delta-ppmid-0401"}
 _MODELS = {"ESME": ("0A01", "1001", "0100", "01020003"), "PPMID": ("0D04", "4201", "0400", "04000001")}
@@ -81,3 +86,16 @@ def policy(*, to_the_end: bool) -> dict[str, Any]:
         "exposure_cap": 50_000,
         "soak": "5s" if to_the_end else "1d",
     }
+
+
+def instant(process: Process) -> Process:
+    """The emulator answers at once."""
+    more = {"HANWAVE_EMULATOR_PROFILE": "instant"} if process.name == "emulator" else {}
+    return replace(process, environment={**process.environment, **more})
+
+
+@contextmanager
+def started(folder: Path, table: tuple[Process, ...], told: dict[str, str]) -> Iterator[Stack]:
+    """A stack, up until the block ends."""
+    with Stack(folder, processes=table, settings=told) as stack:
+        yield stack

@@ -12,7 +12,7 @@ from typing import Any
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client as Temporal
 
-from benchmarks.usage import processor_seconds
+from benchmarks.usage import megabytes, processor_seconds
 from infra.stack.stack import Stack
 
 CORES = os.cpu_count() or 1
@@ -100,6 +100,14 @@ async def measure(stack: Stack, devices: int, work: Callable[[], Awaitable[None]
     await work()
     seconds, after = time.monotonic() - began, processor_seconds(pids)
     return Measured(devices, seconds, {name: (after[name] - before[name]) * 1000 / devices for name in pids})
+
+
+async def watch_memory(stack: Stack, most: dict[str, float]) -> None:
+    """Keep the largest memory of each process, looked at each five seconds."""
+    while True:
+        for name, size in (await asyncio.to_thread(megabytes, processes(stack))).items():
+            most[name] = max(most.get(name, 0.0), size)
+        await asyncio.sleep(5)
 
 
 # Histories.

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -53,3 +54,36 @@ def _pss(pid: int) -> int:
     except OSError:
         return 0
     return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def resident_peaks(pids: dict[str, int]) -> dict[str, float]:
+    """MB: the most that the largest of each process and its descendants has held since `forget_peaks` (VmHWM)."""
+    children = _children()
+    return {name: max(_high_water(each) for each in _tree(pid, children)) / 1024 for name, pid in pids.items()}
+
+
+def forget_peaks(pids: dict[str, int]) -> None:
+    """Begin VmHWM anew, where the kernel lets us; else it counts from the process's start."""
+    children = _children()
+    for pid in pids.values():
+        for each in _tree(pid, children):
+            with suppress(OSError):
+                Path(f"/proc/{each}/clear_refs").write_text("5")
+
+
+def _high_water(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), 0)
+
+
+def file_megabytes(folder: Path) -> float:
+    """What the files of a folder take on the disk, in MB."""
+    sizes = []
+    for path in folder.rglob("*"):
+        with suppress(OSError):  # a log of the database that was just recycled
+            if path.is_file():
+                sizes.append(path.stat().st_blocks * 512)
+    return sum(sizes) / 1e6
