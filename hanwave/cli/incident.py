@@ -5,12 +5,16 @@ from typing import Annotated
 
 import typer
 
+from hanwave.cli.incident_pack import pack
 from hanwave.cli.ledger_option import Actor, Database, actor_or_user, now, open_ledger, time_option
 from hanwave.cli.output import AsJson, emit
 from hanwave.ledger import incidents
 from hanwave.ledger.database import connect
 
-app = typer.Typer(no_args_is_help=True, help="Record the DCC's maintenance and incidents.")
+app = typer.Typer(
+    no_args_is_help=True, help="Record the DCC's maintenance and incidents, and pack what they need to know of ours."
+)
+app.command("pack", epilog="Example: hanwave incident pack spring-e470 --cause quiet --ticket INC0042")(pack)
 
 
 @app.command(epilog="Example: hanwave incident add INC0042 --region North --service activation --reason 'SRs time out'")
