@@ -6,6 +6,8 @@ field, says what it held, and what it should hold. It never holds a key, a custo
 Guarantee: the text is one printable line of at most LONGEST characters, whatever was put into it.
 """
 
+from hanwave.words import printable
+
 LONGEST = 240
 """Characters of a sentence: what fits a line of a log, and is read."""
 _ELLIPSIS = "..."
@@ -24,7 +26,7 @@ class HanwaveError(Exception):
 
 def fitted(sentence: str) -> str:
     """The sentence on one line of at most LONGEST characters: its longest words lose their middles, or else it its end."""
-    line = "".join(c if c.isprintable() else " " for c in sentence).strip()
+    line = printable(sentence)
     while len(line) > LONGEST and len(word := max(line.split(" "), key=len)) > _WORD:
         line = line.replace(word, _without_middle(word, max(_WORD, len(word) - len(line) + LONGEST)))
     return line if len(line) <= LONGEST else line[: LONGEST - len(_ELLIPSIS)] + _ELLIPSIS

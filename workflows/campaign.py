@@ -23,6 +23,7 @@ with workflow.unsafe.imports_passed_through():
     from hanwave.ledger.progress import waits_at_gate, waits_for_wave
     from hanwave.ledger.rollback import Restore
     from hanwave.rollout.request import EXAMPLE, RequestError, check_name, parse_request
+    from hanwave.words import person
     from workflows import verbs
     from workflows.wave import WaveStart
 
@@ -211,7 +212,7 @@ class FirmwareCampaign:
     @approve.validator
     def _check_approve(self, raw: Any = None) -> None:
         verb = verbs.read(verbs.Approve, raw)
-        if self._view and verb.actor == self._view.author:
+        if self._view and person(verb.actor) == person(self._view.author):
             _refuse(f"{verb.actor} is the author of this campaign, and cannot approve it")
         if self._view and verb.digest != self._view.digest:
             _refuse(f"the plan's digest is {self._view.digest}, not {verb.digest[:80]}")

@@ -1,18 +1,24 @@
 """The inputs of a campaign's Updates, and its page: short and forgiving, and a mistake shows a right one."""
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+    from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
+    from hanwave import words
+    from hanwave.ledger.notes import MOST_ACTOR, MOST_REASON
     from hanwave.ledger.overview import SHOWN, View, WaveView
     from hanwave.rollout.events import Leg
     from hanwave.rollout.policy import Device
-    from hanwave.rollout.request import Names, RequestError, parse
+    from hanwave.rollout.request import UNKNOWN, Names, RequestError, parse
+
+
+Who = Annotated[str, AfterValidator(words.printable), Field(min_length=1, max_length=MOST_ACTOR)]
+Why = Annotated[str, AfterValidator(words.printable), Field(min_length=1, max_length=MOST_REASON)]
 
 
 class Verb(BaseModel):
@@ -20,8 +26,8 @@ class Verb(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
-    actor: str = Field(min_length=1)
-    reason: str = Field(min_length=1)
+    actor: Who
+    reason: Why
     key: str | None = Field(default=None, min_length=1, max_length=200)
     """The act's idempotency key: the same again is the same act. The Update's own id where none is given."""
 
@@ -29,7 +35,7 @@ class Verb(BaseModel):
 class Approve(Verb):
     """An approval of a plan, by its digest."""
 
-    reason: str = Field(default="approved", min_length=1)
+    reason: Why = "approved"
     digest: str
 
 
@@ -95,9 +101,12 @@ def read(kind: type[_V], raw: Any) -> _V:
 def read_halt(raw: Any) -> Verb:
     """Read a halt's input: whatever is sent, it halts; who and why are kept where they can be read."""
     given = raw if isinstance(raw, dict) else {"reason": raw} if isinstance(raw, str) else {}
-    actor, reason = given.get("actor"), given.get("reason")
-    key = str(given.get("key") or "")[:200] or None
-    return Verb(actor=str(actor or "claimed:unknown")[:200], reason=str(reason or "no reason given")[:1000], key=key)
+    actor, reason, key = (words.printable(str(given.get(name) or "")) for name in ("actor", "reason", "key"))
+    return Verb.model_construct(
+        actor=words.line(actor, MOST_ACTOR) or UNKNOWN,
+        reason=words.line(reason, MOST_REASON) or "no reason given",
+        key=key[:200] or None,
+    )
 
 
 def example(kind: type[Verb]) -> str:

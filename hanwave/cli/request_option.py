@@ -1,6 +1,5 @@
 """A campaign's request on the command line: a file, or the options that say the same."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +9,7 @@ from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 from hanwave.cli.ledger_option import actor_or_user
 from hanwave.cli.output import read_file
 from hanwave.errors import HanwaveError
+from hanwave.plain_json import read_json
 from hanwave.rollout.request import CampaignRequest, RequestError, parse_request
 
 File = Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The request, JSON; or say it by options.")]
@@ -54,7 +54,7 @@ def _options(options: dict[str, Any]) -> dict[str, Any]:
 
 def _object(path: Path, what: str) -> dict[str, Any]:
     try:
-        found = json.loads(read_file(path, what))
+        found = read_json(read_file(path, what))
     except ValueError as error:
         raise RequestError(f"{path} is not JSON: {error}") from error
     if not isinstance(found, dict):

@@ -14,6 +14,7 @@ from hanwave import names
 from hanwave.client import engine
 from hanwave.client.errors import LedgerLostError
 from hanwave.ledger.stops import Scope
+from hanwave.words import printable
 
 _T = TypeVar("_T")
 
@@ -48,7 +49,7 @@ class Link:
 
     async def tell(self, scope: Scope, why: str) -> bool:
         """Have the open campaigns and waves of a scope look at the ledger now; whether Temporal answered."""
-        found = await self.ask(lambda connection: _open(connection, scope, why))
+        found = await self.ask(lambda connection: _open(connection, scope, printable(why)))
         return await engine.tell(self.temporal, found, min(self.patience, 3.0)) if found else True
 
 

@@ -18,6 +18,8 @@ from hanwave.ledger.stops import Scope
 from hanwave.rollout.decide import Outcome
 from hanwave.rollout.device import State
 from hanwave.rollout.events import Event, Kind, Leg
+from hanwave.rollout.request import UNKNOWN
+from hanwave.words import person
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ def halt(
 
     Again under the same key: the same stop, and the list as it is now.
     """
-    said = Said(actor, "halt", f"{scope.kind} {scope.value}".strip(), reason or "no reason given", key=key)
+    said = _stopping(actor, "halt", f"{scope.kind} {scope.value}".strip(), reason, {}, key)
     with ledger.begin() as connection:
         now = datetime.now(UTC)
         stop_id = _halt(connection, scope, said, now)
@@ -58,7 +60,7 @@ def halt(
     with ledger.connect() as connection:
         before = beyond_recall(connection, scope)
     recorded = _wait(ledger, marked, stops.BEGIN_BOUND.total_seconds()) or datetime.now(UTC)
-    _give_back(ledger, scope, f"halted by {actor}")
+    _give_back(ledger, scope, f"halted by {said.actor}")
     quiet = _wait(ledger, {m for m in marked if not m.transform}, patience)
     with ledger.connect() as connection:
         listed = {(b.campaign, b.eui): b for b in (*before, *beyond_recall(connection, scope))}
@@ -137,14 +139,26 @@ def beyond_recall(connection: Connection, scope: Scope) -> list[BeyondRecall]:
 
 def pause(ledger: Engine, campaign: str, leg: Leg | None, reason: str, actor: str, *, key: str | None = None) -> int:
     """Stop one leg of a campaign (or all its forward legs) for a while; the stop's id."""
-    said = Said(actor, "pause", f"campaign/{campaign}", reason or "no reason given", {"leg": leg}, key)
+    said = _stopping(actor, "pause", f"campaign/{campaign}", reason, {"leg": leg}, key)
     scope = Scope("campaign", campaign, leg)
     with ledger.begin() as connection:
         campaigns.frame(connection, campaign)
         now = datetime.now(UTC)
-        return notes.once(
-            connection, said, lambda: stops.stop(connection, scope, "pause", said.reason, actor, now), now
-        )
+        first = notes.once(connection, said, lambda: _pause(connection, scope, said, now), now)
+        if stops.is_open(connection, first):
+            return first
+        # The key's own pause was lifted since. Whoever asks for a stop gets one.
+        return notes.once(connection, replace(said, key=None), lambda: _pause(connection, scope, said, now), now)
+
+
+def _pause(connection: Connection, scope: Scope, said: Said, now: datetime) -> int:
+    return stops.stop(connection, scope, "pause", said.reason, said.actor, now)
+
+
+def _stopping(actor: str, verb: str, subject: str, reason: str, document: dict[str, Any], key: str | None) -> Said:
+    """Whoever stops something may leave out who and why."""
+    said = Said(actor, verb, subject, reason, document, key)
+    return replace(said, actor=said.actor or UNKNOWN, reason=said.reason or "no reason given")
 
 
 _FORWARD = {Leg.DISTRIBUTE: Leg.ACTIVATE, Leg.ACTIVATE: Leg.DISTRIBUTE}
@@ -193,11 +207,11 @@ def approve(
 
 def _approvers(connection: Connection, campaign: str, said: Said) -> int:
     found = overview.known(connection, campaign)
-    if said.actor == found.author:
+    if person(said.actor) == person(found.author):
         raise LedgerError(f"{said.actor} is the author of campaign {campaign!r}, and cannot approve it: another should")
     if (digest := said.document["digest"]) != found.digest:
         raise LedgerError(f"the plan's digest is {found.digest}, not {digest[:64]}: read it again")
-    return len({*found.approvers, said.actor})
+    return len({person(each) for each in (*found.approvers, said.actor)})
 
 
 def go_on(ledger: Engine, campaign: str, by: By) -> int:

@@ -12,9 +12,12 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, text
 
+from hanwave import words
 from hanwave.ledger.database import LedgerError
 
 _T = TypeVar("_T")
+MOST_ACTOR, MOST_REASON = 200, 1000
+"""Characters that are kept of who did it, and why: a page shows several of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,10 @@ class By:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A note to be kept: who did what to which subject ("release/x", "campaign/x/wave/1"), and why."""
+    """A note to be kept: who did what to which subject ("release/x", "campaign/x/wave/1"), and why.
+
+    Who, why and the key are kept as one printable line each: no act, and least of all a halt, fails for how it was written.
+    """
 
     actor: str
     verb: str
@@ -38,6 +44,12 @@ class Said:
     document: Mapping[str, Any] = field(default_factory=dict)
     key: str | None = None
     """The idempotency key that whoever asked gave it; it is one of this subject and verb."""
+
+    def __post_init__(self) -> None:
+        """Write what people said on one line."""
+        object.__setattr__(self, "actor", words.line(self.actor, MOST_ACTOR))
+        object.__setattr__(self, "reason", words.line(self.reason, MOST_REASON))
+        object.__setattr__(self, "key", words.printable(self.key or "") or None)
 
     @property
     def kept_key(self) -> str | None:

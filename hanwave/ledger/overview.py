@@ -8,6 +8,7 @@ from sqlalchemy import Connection, text
 from hanwave.ledger import campaigns, stops, throttle
 from hanwave.ledger.database import LedgerError
 from hanwave.rollout.gate import Verdict
+from hanwave.words import person
 
 SHOWN = 16
 """Digits of a plan's digest that its page shows, and that name it in whatever widens; an approval takes all of them."""
@@ -124,6 +125,7 @@ def _held(connection: Connection, name: str, now: datetime) -> list[str]:
 
 
 def _approvers(connection: Connection, name: str, digest: str) -> list[str]:
+    """Each person once, however often and in whatever spelling they approved."""
     rows = connection.execute(
         text(
             "SELECT DISTINCT actor FROM note WHERE verb = 'approve' AND subject = :subject"
@@ -131,7 +133,7 @@ def _approvers(connection: Connection, name: str, digest: str) -> list[str]:
         ),
         {"subject": f"campaign/{name}", "digest": digest},
     )
-    return list(rows.scalars())
+    return list({person(each): each for each in rows.scalars()}.values())
 
 
 def _waves(connection: Connection, name: str) -> list[WaveView]:

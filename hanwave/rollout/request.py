@@ -3,11 +3,11 @@
 The JSON Schema of CampaignRequest is the published input of the FirmwareCampaign workflow.
 """
 
-import json
 import re
 from typing import Annotated, Any, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -19,8 +19,12 @@ from pydantic import (
 )
 
 from hanwave.errors import HanwaveError
+from hanwave.plain_json import read_json
 from hanwave.rollout.policy import Policy
+from hanwave.words import person
 
+UNKNOWN = "claimed:unknown"
+"""Who acts, where nobody said so."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
 
 
@@ -32,7 +36,14 @@ def _many(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_many)]
+def _readable(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError(f"holds {value[:40]!r}, which nobody can read: it should be of printable characters")
+    return value
+
+
+Text = Annotated[str, Field(max_length=200), AfterValidator(_readable)]
+Names = Annotated[tuple[Text, ...], BeforeValidator(_many)]
 
 
 class Cohort(BaseModel):
@@ -53,21 +64,21 @@ class CampaignRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    release: str
+    release: Text
     cohort: Cohort = Cohort()
     policy: Policy = Policy()
-    seed: str = ""
+    seed: Text = ""
     """Decides which device is in which wave; the campaign's name where it is not given."""
-    author: str = "claimed:unknown"
-    user_id: str | None = None
+    author: Text = UNKNOWN
+    user_id: Text | None = None
     """The User ID that sends; the installation's own where it is not given."""
     fallbacks: Names = ()
     """Releases to go back to, the first that a device's model takes; the release's own where none is given."""
     approvals: int = Field(default=0, ge=0, le=5)
     """How many people, other than the author, must approve the plan's digest before the first wave."""
-    rollback_of: str | None = None
+    rollback_of: Text | None = None
     """The campaign that this one undoes; a rollback may downgrade, and takes its devices over."""
-    retry_of: str | None = None
+    retry_of: Text | None = None
     """The campaign whose devices, or some of them, this one takes up again."""
 
     @property
@@ -81,6 +92,12 @@ class CampaignRequest(BaseModel):
     """A security fix: once approved, it takes over devices that are not yet activating in a slower campaign."""
     shadow: StrictBool = False
     """Plan and watch alone: nothing forward is ever permitted."""
+
+    @model_validator(mode="after")
+    def _may_be_approved(self) -> Self:
+        if self.approvals and not person(self.author.removeprefix(UNKNOWN)):
+            raise ValueError("approvals are by others than its author, so it should say who that is: author")
+        return self
 
     @model_validator(mode="after")
     def _may_be_urgent(self) -> Self:
@@ -116,9 +133,9 @@ def parse(adapter: TypeAdapter[Any], raw: Any, example: str) -> Any:
     """Read an input with an adapter; its first mistake as one sentence that shows a right one."""
     if isinstance(raw, str):
         try:
-            raw = json.loads(raw)
+            raw = read_json(raw)
         except ValueError as error:
-            raise RequestError(f"the input is not JSON; a right one is {example}") from error
+            raise RequestError(f"the input is not JSON ({str(error)[:80]}); a right one is {example}") from error
     if raw is None:
         raise RequestError(f"the input is missing; a right one is {example}")
     try:

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from hanwave.ledger import campaigns, control, overview, pacing, planning, rollback, throttle, waves
+from hanwave.ledger import campaigns, control, overview, pacing, planning, rollback, stops, throttle, waves
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.notes import By
 from hanwave.ledger.stops import Scope
@@ -134,6 +134,33 @@ def test_nothing_gates_a_halt_neither_its_key_nor_another_reason(spring):
     resume(spring)
     assert halt(spring, key="k-1") > first
     assert spring.count("stop", "lifted_at IS NULL") == 1
+
+
+def test_a_pause_under_the_key_of_one_that_was_lifted_stops_again(spring):
+    first = pause(spring, key="k-1")
+    resume(spring)
+    assert pause(spring, key="k-1") > first
+    assert spring.count("stop", "lifted_at IS NULL") == 1
+
+
+@pytest.mark.parametrize("said", ["\x00", " \n", "\ud800\udfff", "\x1b[2J", "x" * 100_000])
+def test_nothing_that_is_written_as_its_reason_actor_or_key_keeps_a_halt_from_holding(spring, said):
+    scope = Scope("campaign", NAME)
+    control.halt(spring.engine, scope, said, said, patience=1, key=said)
+    with spring.engine.connect() as connection:
+        (stop,) = stops.open_stops(connection, NAME)
+    assert str(stop).isprintable()
+    assert len(stop.reason) <= 1000
+
+
+def test_the_author_approves_in_no_spelling_and_nobody_twice(spring):
+    for actor in ("ann", "Ann", " ANN\t", "\uff41\uff4e\uff4e"):
+        with pytest.raises(LedgerError, match="is the author"):
+            control.approve(spring.engine, NAME, spring.digest(), actor)
+    for actor in ("bob", "Bob ", "B\u00a0OB".replace("\u00a0", "")):
+        assert control.approve(spring.engine, NAME, spring.digest(), actor) == 1
+    with spring.engine.connect() as connection:
+        assert len(overview.known(connection, NAME).approvers) == 1
 
 
 @pytest.mark.parametrize("verb", [resume, go_on, change_pace, roll_back])

@@ -1,6 +1,5 @@
 """`hanwave campaign plan-diff`: what changed from one plan to another."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,7 @@ import typer
 from hanwave.cli.ledger_option import Database, open_ledger
 from hanwave.cli.output import AsJson, emit, read_file
 from hanwave.errors import HanwaveError
+from hanwave.plain_json import read_json
 from hanwave.rollout.difference import Change, Difference, Side, difference
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def _of_ledger(ledger: "Engine", name: str) -> Side:
 
 def _of_file(path: Path) -> Side:
     try:
-        plan = json.loads(read_file(path, "the plan"))
+        plan = read_json(read_file(path, "the plan"))
         members = {eui: number for number, wave in enumerate(plan["members"], 1) for eui in wave}
         return Side(plan["name"], plan["digest"], plan["release"], plan["policy"], members, plan["left_out_devices"])
     except (ValueError, KeyError, TypeError) as error:
