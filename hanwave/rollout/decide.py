@@ -131,6 +131,7 @@ def unexplained(reason: str) -> bool:
     return bool(_CODE.fullmatch(reason)) and codes.classify(reason).retry is codes.Retry.INSPECT
 
 
+_ANY = 1_000_000
 _JITTER = 0.5
 """At most this share is added to a back-off: devices that failed together do not all come back together."""
 ENDS: dict[tuple[DeviceType, Outcome], tuple[Outcome, str]] = {
@@ -184,12 +185,16 @@ class _Case:
 
     @property
     def images_left(self) -> int:
-        """How many more images may be sent to the device: of a GSME, in its whole life."""
-        attempts, sent = self.policy.attempts, self.standing.spent(Leg.DISTRIBUTE)
-        left = attempts.distribute - sent
-        if self.device_type is DeviceType.GSME:
-            left = min(left, attempts.gsme_images - sent - self.about.images)
-        return left
+        """How many more images this hop may send: of a GSME's life, one is left to each hop after it."""
+        left = self.policy.attempts.distribute - self.standing.spent(Leg.DISTRIBUTE)
+        return min(left, self.battery - (self.standing.hops - self.standing.hop))
+
+    @property
+    def battery(self) -> int:
+        """How many more images its battery may take, in this hop and all after it; a device without one takes any number."""
+        if self.device_type is not DeviceType.GSME:
+            return _ANY
+        return self.policy.attempts.gsme_images - self.standing.images - self.about.images
 
     @property
     def exhausted(self) -> str | None:
@@ -231,10 +236,21 @@ class _Case:
 
 
 def _planned(case: _Case) -> Decision:
-    if case.images_left <= 0 < case.about.images:
+    if case.images_left <= 0:
         reason = f"{case.about.images} images were sent to it in earlier updates: no more may be, for its battery"
         return Decision(Step.CLOSE, outcome=Outcome.NEEDS_VISIT, reason=reason)
     return Decision(Step.DISTRIBUTE, leg=Leg.DISTRIBUTE)
+
+
+def _stepped(case: _Case) -> Decision:
+    """The next hop, once the device has run the version between for a while: nobody sends an image on top of a bad one."""
+    hop, hops = case.standing.next(Leg.DISTRIBUTE)[0], case.standing.hops
+    if case.battery <= hops - hop:
+        sent = case.standing.images + case.about.images
+        reason = f"{sent} images were sent to it: hop {hop} of {hops} may not be, for its battery"
+        return Decision(Step.CLOSE, outcome=Outcome.NEEDS_VISIT, reason=reason)
+    begin = Decision(Step.DISTRIBUTE, leg=Leg.DISTRIBUTE, reason=f"begins hop {hop} of {hops}")
+    return case.at(case.since + case.policy.hop_soak, begin, f"soaks before hop {hop} of {hops}")
 
 
 def _requested(case: _Case) -> Decision:
@@ -350,6 +366,7 @@ _RULES: dict[State, Callable[[_Case], Decision]] = {
     State.ACTIVATING: _activating,
     State.SCHEDULED: _activating,
     State.ACTIVATED: _activated,
+    State.STEPPED: _stepped,
     State.CONFIRMED: _confirmed,
     State.SETTLED: _ended,
     State.REJECTED: _rejected,

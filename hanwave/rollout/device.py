@@ -2,18 +2,19 @@
 
 Guarantees: the standing depends on the set of events only, not on the order in which they arrived (a response may be
 recorded before "sent"), nor on how often one was recorded; a step is never *failed* for want of an answer (that is
-*unknown*); and *confirmed* needs the device's own word for the version that it runs.
+*unknown*); *confirmed* needs the device's own word for the version that it runs; and a later hop is in hand from its first
+grant on, which `decide` asks for only where the hop before it is confirmed (*stepped*).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 
 from hanwave.rollout.events import NO_IMAGE_HELD, Event, Kind, Leg
 from hanwave.rollout.facts import Facts, same_version
-
-_BEGINNING = datetime.min.replace(tzinfo=UTC)
+from hanwave.rollout.hops import Target as Target  # noqa: PLC0414 - what a fold is asked with
+from hanwave.rollout.hops import furthest, images_sent, in_hand, without_echoes
 
 
 class State(StrEnum):
@@ -26,6 +27,8 @@ class State(StrEnum):
     ACTIVATING = "activating"
     SCHEDULED = "scheduled"
     ACTIVATED = "activated"
+    STEPPED = "stepped"
+    """Confirmed in a hop that is not the last of its path: it runs an intermediate version."""
     CONFIRMED = "confirmed"
     SETTLED = "settled"
     REJECTED = "rejected"
@@ -42,13 +45,14 @@ EXPOSED = frozenset(
         State.ACTIVATING,
         State.SCHEDULED,
         State.ACTIVATED,
+        State.STEPPED,
         State.CONFIRMED,
         State.UNKNOWN,
         State.QUARANTINED,
         State.FAILED,
     }
 )
-"""Activated or in flight, and not settled: what a wave's exposure cap counts."""
+"""Activated or in flight, and not settled: what a wave's exposure cap counts; in a later hop, every state that is open."""
 
 IN_FLIGHT = {
     Leg.DISTRIBUTE: frozenset(
@@ -60,17 +64,6 @@ IN_FLIGHT = {
 
 ENDED = frozenset({State.SETTLED, State.CLOSED})
 """Nothing more is done to the device in this update."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What the update wants of a device: the version and the Manufacturer Image hash (upper-case hexadecimal)."""
-
-    version: str
-    image_hash: str
-    one_step: bool
-    """True where distribution activates by itself (PPMID, SR 11.4)."""
-    hop: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +84,12 @@ class Standing:
 
     state: State
     since: datetime | None
+    hop: int = 1
+    """The hop in hand; all that is counted by attempts is of it alone."""
+    hops: int = 1
+    """How many its path has."""
+    images: int = 0
+    """Images that were sent to it, or may have been, in all its hops."""
     reason: str = ""
     outcome: str | None = None
     """How it ended, of a closed one."""
@@ -123,20 +122,48 @@ class Standing:
         """When that leg's latest attempt was sent (granted, until a POST began); None where there was none."""
         return next((t.sent for t in self.tries if t.leg is leg), None)
 
+    def next(self, leg: Leg) -> tuple[int, int]:
+        """The hop and the attempt that a request of that leg would have now."""
+        if self.state is State.STEPPED and leg is Leg.DISTRIBUTE:
+            return self.hop + 1, 1
+        return self.hop, self.attempt(leg) + 1
+
+    @property
+    def is_between(self) -> bool:
+        """Whether it has begun a path of several hops and not come to its end: its home is not given back."""
+        return self.hops > 1 and self.state not in _AT_AN_END
+
     @property
     def reading(self) -> bool:
         """Whether a version was asked for and neither came nor is overdue."""
         return any(t.leg is Leg.READ and not t.answered for t in self.tries)
 
 
-def fold(events: Iterable[Event], target: Target) -> Standing:
-    """The standing of a device in target's hop, from the set of its events."""
-    facts = Facts(events, target.hop)
-    found = _ended(facts) or _confirmed(facts, target) or _activation(facts, target) or _distribution(facts, target)
+_AT_AN_END = ENDED | {State.PLANNED, State.CONFIRMED}
+
+
+def fold(events: Iterable[Event], *path: Target) -> Standing:
+    """The standing of a device on its path, hop by hop in order, from the set of its events."""
+    known = frozenset(events)
+    number = in_hand(known, path)
+    target = path[number]
+    facts = Facts(without_echoes(known, path[:number]), target.hop)
+    hop, said = furthest(facts, path[number:])
+    found = (
+        _ended(facts)
+        or _alarmed(facts, target)
+        or (said and (State.CONFIRMED if hop is path[-1] else State.STEPPED, said, ""))
+        or _gone_back(facts, path[: number + 1])
+        or _activation(facts, target)
+        or _distribution(facts, target)
+    )
     state, event, reason = found
     return Standing(
         state=state,
         since=event.at if event else None,
+        hop=hop.hop,
+        hops=len(path),
+        images=images_sent(known),
         reason=reason,
         outcome=event.detail if event and event.kind is Kind.CLOSED else None,
         cause=event.kind if event else None,
@@ -144,7 +171,7 @@ def fold(events: Iterable[Event], target: Target) -> Standing:
         version_at=facts.word.at if facts.word else None,
         tries=tuple(t for leg in Leg if (t := _latest_try(facts, leg))),
         asked=_asked(facts),
-        dated=_dated(facts),
+        dated=_date_of(facts, facts.latest(Leg.ACTIVATE)),
         quarantined=bool(facts.quarantined),
         not_held=_not_held(facts, target),
         cancelled=(facts.cancelled.reason or "cancelled") if facts.cancelled else None,
@@ -170,8 +197,9 @@ def _asked(facts: Facts) -> tuple[datetime, ...]:
     return tuple(event.at for event in asked if event)
 
 
-def _dated(facts: Facts) -> datetime | None:
-    granted = facts.last(Leg.ACTIVATE, Kind.GRANTED, attempt=facts.latest(Leg.ACTIVATE))
+def _date_of(facts: Facts, attempt: int) -> datetime | None:
+    """When that activation is to act, where it was dated ahead."""
+    granted = facts.last(Leg.ACTIVATE, Kind.GRANTED, attempt=attempt)
     try:
         date = datetime.fromisoformat(granted.detail) if granted and granted.detail else None
     except ValueError:  # an import of other records may have put anything there
@@ -198,20 +226,31 @@ def _ended(facts: Facts) -> _Found | None:
     return None
 
 
-def _confirmed(facts: Facts, target: Target) -> _Found | None:
-    """The device says that it runs the target: whoever brought it there, nothing more is to be sent.
+def _gone_back(facts: Facts, path: Sequence[Target]) -> _Found | None:
+    """In a later hop: the device says that it runs neither what the hop before it brought nor what this one brings."""
+    word = facts.word
+    if len(path) == 1 or word is None or word.at < facts.began:
+        return None
+    if any(same_version(word.version or "", target.version) for target in path[-2:]):
+        return None
+    return State.FAILED, word, f"runs {word.version} after {path[-2].version} was confirmed"
 
-    A PPMID's word counts from the update's first request on: it activates what comes, so an image that is still on its
-    way to it from elsewhere would undo what it said before.
-    """
-    since = _BEGINNING
+
+def _alarmed(facts: Facts, target: Target) -> _Found | None:
+    """Whatever version a device says that it runs, it is the worse for it where it raises an alarm from then on."""
+    since = _acts_from(facts, target)
+    raised = (e for e in facts.events if e.kind is Kind.HEARD and e.detail in target.alarms and since and e.at >= since)
+    alarm = next(raised, None)
+    return (State.FAILED, alarm, f"raised the alert {alarm.detail} after its activation") if alarm else None
+
+
+def _acts_from(facts: Facts, target: Target) -> datetime | None:
+    """From when on the image may act: an 11.3's sending or its date, a PPMID's transfer; None where it cannot yet."""
     if target.one_step:
-        first = facts.first(Leg.DISTRIBUTE)
-        if first is None:
-            return None
-        since = first.at
-    said = facts.runs(target.version, since)
-    return (State.CONFIRMED, said, "") if said else None
+        passed = facts.first(Leg.DISTRIBUTE, Kind.TRANSFERRED, Kind.ACTIVATED)
+        return passed.at if passed else None
+    begun = facts.first(Leg.ACTIVATE, Kind.SENT)
+    return (_date_of(facts, begun.attempt) or begun.at) if begun else None
 
 
 def _activation(facts: Facts, target: Target) -> _Found | None:

@@ -13,10 +13,11 @@ from hanwave.rollout.events import NO_IMAGE_HELD, Event, Evidence, Kind, Leg
 
 TELLS_VERSION = frozenset({Kind.VERSION, Kind.ACTIVATED, Kind.ACTIVATION_FAILED})
 _OWN_WORD = frozenset({Evidence.DEVICE, Evidence.READ_BACK})
-_TELLS_OF_IMAGE = frozenset({Kind.VERIFIED, Kind.VERIFICATION_FAILED})
+TELLS_OF_IMAGE = frozenset({Kind.VERIFIED, Kind.VERIFICATION_FAILED})
 _SILENCE = frozenset({Kind.OVERDUE, Kind.UNREACHED})
-_OF_THE_WHOLE = frozenset({Kind.CLOSED, Kind.CANCELLED})
+_OF_THE_WHOLE = frozenset({Kind.CLOSED, Kind.SETTLED, Kind.CANCELLED})
 _NEVER = datetime.min.replace(tzinfo=UTC)
+_FOREVER = datetime.max.replace(tzinfo=UTC)
 
 # Evidence that names its request, and so shows that the request left quarantine. An 8F72 and an 8F8B name none.
 OUT_OF_QUARANTINE = frozenset(
@@ -67,7 +68,11 @@ def _quarantined(events: list[Event]) -> frozenset[tuple[int, Leg, int]]:
 
 
 class Facts:
-    """What is known of one hop. An update is closed whole, so a closing counts in every hop; so do cancel and quarantine."""
+    """What is known of one hop. An update ends whole, so its end counts in every hop; so do cancel and quarantine.
+
+    So does what the device said of the version that it ran: before the hop began by whatever word, since then by one that
+    is of no step, since a late success of the hop before tells of what was, not of what is.
+    """
 
     def __init__(self, events: Iterable[Event], hop: int) -> None:
         """Take the events of an update, in any order, however often each."""
@@ -81,9 +86,14 @@ class Facts:
             self._of[event.leg].append(event)
         self.quarantined = _quarantined(known)
         self.cancelled = next((e for e in self.events if e.kind is Kind.CANCELLED), None)
-        self.said = [e for e in self.events if _is_own_word(e)]
+        self.began = next((e.at for e in self.events if e.hop == hop and e.kind is Kind.GRANTED), _FOREVER)
+        """When the hop's first step was granted."""
+        self.said = [e for e in known if _is_own_word(e) and self._counts(e, hop)]
         self.word = self.said[-1] if self.said else None
         """The device's own latest word for the version that it runs."""
+
+    def _counts(self, word: Event, hop: int) -> bool:
+        return word.hop == hop or (word.hop < hop and (word.kind is Kind.VERSION or word.at <= self.began))
 
     def attempts(self, leg: Leg) -> set[int]:
         """The attempts of that leg that anything is known of."""
@@ -108,9 +118,9 @@ class Facts:
             or next((e for e in self._of[leg] if e.attempt == attempt), None)
         )
 
-    def first(self, leg: Leg) -> Event | None:
-        """The first event of that leg."""
-        return next(iter(self._of[leg]), None)
+    def first(self, leg: Leg, *kinds: Kind) -> Event | None:
+        """The first event of that leg (of these kinds, where any is given)."""
+        return next((e for e in self._of[leg] if not kinds or e.kind in kinds), None)
 
     def granted(self, leg: Leg) -> datetime:
         """When a step of that leg was last granted."""
@@ -138,5 +148,5 @@ class Facts:
         An 8F72 whose hash could not be read says nothing of which image it is.
         """
         since = self.dropped.at if self.dropped else _NEVER
-        said = self.last(Leg.DISTRIBUTE, *_TELLS_OF_IMAGE)
+        said = self.last(Leg.DISTRIBUTE, *TELLS_OF_IMAGE)
         return said if said and said.at > since and (said.detail or said.kind is not Kind.VERIFIED) else None

@@ -13,8 +13,9 @@ from pydantic import AfterValidator, Field, StrictBool, model_validator
 
 from hanwave.duis.inventory import Region
 from hanwave.identifiers import EUI64, IdentifierError
+from hanwave.rollout.evidence import POWER_ON_FAILURE
 from hanwave.rollout.pace import Pace
-from hanwave.rollout.terms import Duration, Strict
+from hanwave.rollout.terms import Duration, Many, Strict
 from hanwave.rollout.windows import Windows
 
 
@@ -29,6 +30,7 @@ Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 Rate = Annotated[float, Field(strict=True, gt=0, lt=1)]
 """A share that is neither nothing nor all: no number of devices rules out the first, and the second rules out nothing."""
 Whole = Annotated[int, Field(strict=True)]
+AlertCode = Annotated[str, Field(strict=True, pattern="^[0-9A-F]{4}$")]
 Device = Annotated[str, AfterValidator(_device)]
 """An EUI-64 in DCC's form, however it was written."""
 
@@ -87,7 +89,7 @@ class Attempts(Strict):
     gsme_images: Whole = Field(default=3, ge=1, le=10)
     """Images ever sent to one GSME, by this campaign and all before: each costs battery."""
     requests: Whole = Field(default=30, ge=3, le=1000)
-    """Requests of any kind to one device in one campaign: a device that takes so many wants a person's look."""
+    """Requests of any kind to one device in one hop of a campaign: a device that takes so many wants a person's look."""
     back_off: Duration = timedelta(hours=1)
     """At least so long between two tries; by hash of the device up to half as much again."""
 
@@ -124,6 +126,8 @@ class Gate(Strict):
     """A device that is not in an update is silent where nothing was heard of it for so long."""
     expects: tuple[Proof, ...] | None = None
     """The kinds of evidence without any of which a wave, or a stratum of it, does not pass; None: those of the type."""
+    alarms: Many[AlertCode] = (POWER_ON_FAILURE,)
+    """Device alerts that are harm, at once, from a device that was activated: by their codes, such as "81AD"."""
     services: dict[str, Rate] = Field(default_factory=dict)
     """The installation's service checks, by name, and the share of devices that may do their job worse than before."""
 
@@ -208,6 +212,8 @@ class Policy(Strict):
     """How often a wave looks for what fell due; *not now* is asked again after twice this long."""
     soak: Duration = timedelta(days=2)
     """How long a device must go on well after its activation before it is settled."""
+    hop_soak: Duration = timedelta(hours=1)
+    """How long a device must run an intermediate version, its word not taken back, before its next hop begins."""
     unexplained: Whole = Field(default=5, ge=0)
     """Devices of a wave that may be refused with a code that a person must look up; more, and the wave's breaker opens."""
     inventory_age: Duration = timedelta(days=1)

@@ -53,9 +53,9 @@ def ran(version: str, hour: float, leg: Leg | None = None, attempt: int = 0, **m
     return event(Kind.VERSION, hour, leg, attempt, version=version, **{"evidence": Evidence.READ_BACK, **more})
 
 
-def stand(events: list[Event], device_type: DeviceType = DeviceType.ESME, hop: int = 1) -> Standing:
+def stand(events: list[Event], device_type: DeviceType = DeviceType.ESME) -> Standing:
     """The fold of those events."""
-    return fold(events, Target(NEW, HASH, device_type.one_step, hop))
+    return fold(events, Target(NEW, HASH, device_type.one_step))
 
 
 def step(

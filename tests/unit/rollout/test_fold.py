@@ -278,21 +278,12 @@ def test_a_quarantined_question_locks_nothing():
     assert not stand([*HELD, *sent(READ, 3), event(Kind.QUARANTINED, 3.1, READ)]).quarantined
 
 
-# Hops and ends.
+# Ends. What several hops come to is in test_hops.
 
 
-def test_the_hops_of_an_update_are_apart():
-    first = [*ACTIVE, SUCCESS]
-    second = [event(Kind.GRANTED, 100, DISTRIBUTE, hop=2), event(Kind.VERIFIED, 101, DISTRIBUTE, hop=2, detail=HASH)]
-    assert stand([*first, *second], hop=1).state is State.CONFIRMED
-    assert stand([*first, *second], hop=2).state is State.HELD
-    assert stand([*first, event(Kind.SETTLED, 99)], hop=2).state is State.PLANNED
-
-
-def test_an_update_is_closed_in_every_hop():
-    """A person who cancels a device need not know its hop."""
+def test_an_update_that_is_closed_tells_the_outcome_and_the_reason():
     closed = event(Kind.CLOSED, 50, detail="cancelled", reason="a complaint")
-    standing = stand([*ACTIVE, closed], hop=2)
+    standing = stand([*ACTIVE, closed])
     assert (standing.state, standing.outcome, standing.reason) == (State.CLOSED, "cancelled", "a complaint")
 
 
