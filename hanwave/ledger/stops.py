@@ -16,6 +16,10 @@ from hanwave.ledger.database import LedgerError
 from hanwave.rollout.events import Leg
 
 _LOCK = 0x68616E77  # "hanw": the advisory lock of the stop rows
+HELD_BOUND = timedelta(seconds=15)
+"""No halt waits longer for a process that holds the lock and does nothing: one that was frozen, or whose machine has left the
+network, would hold it for ever. PostgreSQL then ends its connection, so what it was about to mark is not marked. The longest
+pause between two statements, the fold of a batch of 50,000, takes 3 s."""
 POST_BOUND = timedelta(seconds=60)
 """No POST lasts longer: the gateway's client gives up before. A request sending for longer has no sender any more."""
 
@@ -52,12 +56,21 @@ class StopRow:
 
 def share(connection: Connection) -> None:
     """Keep every halt waiting until this transaction ends: keep it small."""
-    connection.execute(text("SELECT pg_advisory_xact_lock_shared(:lock)"), {"lock": _LOCK})
+    connection.execute(_SHARE, _held())
 
 
 def lock(connection: Connection) -> None:
     """Wait for every sender that is marking its request, and keep the next ones waiting until this transaction ends."""
-    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    connection.execute(_ALONE, _held())
+
+
+_BOUNDED = "SELECT set_config('idle_in_transaction_session_timeout', :bound, true)"
+_SHARE = text(f"{_BOUNDED}, pg_advisory_xact_lock_shared(:lock)")
+_ALONE = text(f"{_BOUNDED}, pg_advisory_xact_lock(:lock)")
+
+
+def _held() -> dict[str, Any]:
+    return {"lock": _LOCK, "bound": f"{HELD_BOUND.total_seconds() * 1000:.0f}ms"}
 
 
 def stop(connection: Connection, scope: Scope, kind: str, reason: str, actor: str, now: datetime) -> int:
