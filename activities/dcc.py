@@ -9,6 +9,7 @@ import asyncio
 import ssl
 import sys
 import threading
+import time
 from collections.abc import Coroutine
 from importlib.util import find_spec
 from typing import Any, Protocol, Self, TypeVar
@@ -23,7 +24,10 @@ from hanwave.settings import Dcc
 POST_SECONDS = POST_BOUND.total_seconds() * 0.75
 """A POST and its reply, all told."""
 CONNECT_SECONDS = 3.0
-"""Each of what comes before the first byte: a free connection, TCP, TLS. All of it fits into stops.BEGIN_BOUND."""
+"""Each of what comes before the first byte: a free connection, TCP, TLS."""
+BEGIN_SECONDS = 3 * CONNECT_SECONDS
+"""All of it, which fits into stops.BEGIN_BOUND. Asked again right before the first byte, since a process that was frozen in
+between finds its timeouts past and its connection still up. By the clock that nobody sets."""
 _T = TypeVar("_T")
 if find_spec("sniffio") is None:
     # httpcore asks for it several times a POST, and each time Python looks along its whole path: a fifth of the POST.
@@ -93,21 +97,27 @@ class StraightRoute:
 
     def transform(self, body: bytes) -> bytes:
         """Command Variant 4; NeverSent or NoAnswer."""
-        return self._run(self._post(str(self._dcc.transform_url), body))
+        return self._run(self._post(str(self._dcc.transform_url), body, time.monotonic()))
 
     def send_command(self, body: bytes) -> bytes:
         """Command Variants 1 and 5; NeverSent or NoAnswer."""
-        return self._run(self._post(str(self._dcc.send_command_url), body))
+        return self._run(self._post(str(self._dcc.send_command_url), body, time.monotonic()))
 
     def non_device(self, body: bytes) -> bytes:
         """Command Variant 8; NeverSent or NoAnswer."""
-        return self._run(self._post(str(self._dcc.non_device_url), body))
+        return self._run(self._post(str(self._dcc.non_device_url), body, time.monotonic()))
 
     def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    async def _post(self, url: str, body: bytes) -> bytes:
-        request = self._client.build_request("POST", url, content=body, headers={"Content-Type": "application/xml"})
+    async def _post(self, url: str, body: bytes, began: float) -> bytes:
+        async def in_time(event: str, _: Any) -> None:
+            if event == "http11.send_request_headers.started" and time.monotonic() - began > BEGIN_SECONDS:
+                raise NeverSent(f"the time to begin the POST to {url} went by: it must ask again")
+
+        request = self._client.build_request(
+            "POST", url, content=body, headers={"Content-Type": "application/xml"}, extensions={"trace": in_time}
+        )
         try:
             async with asyncio.timeout(self._post_seconds):
                 response = await self._client.send(request, stream=True)

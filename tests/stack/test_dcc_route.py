@@ -5,13 +5,16 @@ import socket
 import ssl
 import threading
 import time
+from datetime import timedelta
 
 import pytest
 
+from activities import dcc as dcc_route
 from activities.dcc import POST_SECONDS, NeverSent, NoAnswer, RouteError, StraightRoute
 from hanwave import settings
 from hanwave.duis import MAX_MESSAGE_BYTES
-from hanwave.ledger.stops import POST_BOUND
+from hanwave.ledger import outbox
+from hanwave.ledger.stops import BEGIN_BOUND, POST_BOUND
 from tests.support.receiving import HOST, Tls, free_port
 
 pytestmark = [pytest.mark.part, pytest.mark.fault]
@@ -148,6 +151,24 @@ def test_a_server_that_keeps_us_waiting_is_given_up_in_time(tls, drip):
 
 def test_a_post_ends_before_a_halt_counts_it_as_over():
     assert POST_BOUND.total_seconds() > POST_SECONDS
+
+
+@pytest.mark.parametrize("kept_alive", [False, True], ids=["a new connection", "a kept one"])
+def test_a_post_that_was_frozen_on_its_way_does_not_begin_when_it_thaws(tls, monkeypatch, kept_alive):
+    """A halt counts on it: what was marked and has not begun by BEGIN_BOUND never will, and SIGSTOP knows of no timeout."""
+    assert outbox.SEND_WITHIN + timedelta(seconds=dcc_route.BEGIN_SECONDS) < BEGIN_BOUND
+
+    def act(secure):
+        answer()(secure)
+        server.seen.append(secure.recv(1000))
+
+    with served(tls, act if kept_alive else answer()) as (server, route):
+        if kept_alive:
+            route.send_command(b"<end/>")
+        monkeypatch.setattr(dcc_route, "BEGIN_SECONDS", -1.0)
+        with pytest.raises(NeverSent, match="went by"):
+            route.send_command(b"<end/>")
+    assert b"".join(server.seen[kept_alive:]) == b""
 
 
 def test_files_that_cannot_be_used_are_named(tls, tmp_path):
