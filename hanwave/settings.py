@@ -140,6 +140,12 @@ class Metrics(_Section):
     receive: _Port | None = None
     warden: _Port | None = None
     exporter: _Port | None = None
+    refresh: Annotated[int, Field(ge=1)] = 10
+    """Seconds between the exporter's readings of the ledger."""
+    keep_closed: Annotated[int, Field(ge=0)] = 7
+    """Days for which a campaign that is over is still shown."""
+    models: Annotated[int, Field(ge=1)] = 20
+    """Models that are shown by themselves, the largest; the rest is `other`."""
 
 
 class Settings(BaseSettings):

@@ -5,14 +5,15 @@ import asyncio
 from hanwave.ledger import database
 from hanwave.settings import Settings, needed
 from workers.process import run
-from workers.wiring import campaign_worker, connect
+from workers.wiring import campaign_worker, connect, telemetry
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Work until told to stop."""
     ledger = database.engine(needed(settings.postgres, "postgres").dsn.get_secret_value())
     user_id = needed(settings.user_id, "user_id")
-    async with campaign_worker(await connect(settings.temporal), ledger, str(user_id)):
+    client = await connect(settings.temporal, runtime=telemetry(settings.metrics, settings.metrics.campaign))
+    async with campaign_worker(client, ledger, str(user_id)):
         await stop.wait()
 
 

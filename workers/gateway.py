@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from temporalio.client import Client
+from temporalio.runtime import Runtime
 
 from activities.dcc import StraightRoute
 from activities.guard import Guarded
@@ -23,7 +24,7 @@ from hanwave.ledger import database
 from hanwave.ledger.witness import Witness
 from hanwave.settings import Settings, needed
 from workers.process import run
-from workers.wiring import connect, gateway_worker
+from workers.wiring import connect, gateway_worker, telemetry
 
 _AGAIN_SECONDS = 2.0
 _LOG = logging.getLogger("hanwave.gateway")
@@ -39,7 +40,8 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         witness = Witness(settings.state / "witness" / "gateway.json")
         deliver = Guarded(ledger, sender, witness, lambda: datetime.now(UTC))
         async with withdrawing(Withdrawals(ledger, deliver, lambda: datetime.now(UTC))):
-            client = await _connect(settings.temporal, stop)
+            runtime = telemetry(settings.metrics, settings.metrics.gateway)
+            client = await _connect(settings.temporal, stop, runtime)
             if client is None:
                 return
             async with gateway_worker(client, ledger, deliver, acb):
@@ -58,11 +60,11 @@ async def withdrawing(withdrawals: Withdrawals) -> AsyncIterator[None]:
         await thread
 
 
-async def _connect(temporal: settings.Temporal, stop: asyncio.Event) -> Client | None:
+async def _connect(temporal: settings.Temporal, stop: asyncio.Event, runtime: Runtime | None) -> Client | None:
     """A client of the engine, once there is one; None where we are told to stop before."""
     while not stop.is_set():
         try:
-            return await connect(temporal)
+            return await connect(temporal, runtime=runtime)
         except RuntimeError as error:
             _LOG.warning("Temporal at %s cannot be reached, withdrawals go on without: %s", temporal.address, error)
         try:

@@ -22,7 +22,7 @@ from hanwave.ledger.witness import Witness
 from hanwave.rollout.device import ENDED
 from hanwave.settings import Settings, needed
 from workers.process import run
-from workers.wiring import connect
+from workers.wiring import connect, telemetry
 
 ROUND = timedelta(seconds=30)
 _LOG = logging.getLogger("hanwave.warden")
@@ -33,7 +33,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Make rounds until told to stop; a round that fails is logged, and beats no heart."""
     ledger = database.engine(needed(settings.postgres, "postgres").dsn.get_secret_value())
     witness = Witness(settings.state / "witness" / "warden.json")
-    client = await connect(settings.temporal)
+    client = await connect(settings.temporal, runtime=telemetry(settings.metrics, settings.metrics.warden))
     while not stop.is_set():
         try:
             await asyncio.to_thread(stop_if_restored, ledger, witness, "warden", datetime.now(UTC))

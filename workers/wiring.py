@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from sqlalchemy import Engine
 from temporalio.client import Client
+from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.worker import Worker
 
 from activities.beat import Beating
@@ -13,9 +14,21 @@ from activities.wave import WaveActivities
 from hanwave import names
 from hanwave.client.engine import connect as connect  # noqa: PLC0414 - the processes' way to the engine
 from hanwave.identifiers import EUI64
+from hanwave.settings import Metrics
 from workflows.campaign import FirmwareCampaign
 from workflows.device import DeviceUpdate
 from workflows.wave import RolloutWave
+
+
+def telemetry(metrics: Metrics, port: int | None) -> Runtime | None:
+    """The engine's SDK with its own metrics at that port; None where no port is set."""
+    if port is None:
+        return None
+    served = PrometheusConfig(
+        bind_address=f"{metrics.host}:{port}", counters_total_suffix=True, unit_suffix=True, durations_as_seconds=True
+    )
+    return Runtime(telemetry=TelemetryConfig(metrics=served))
+
 
 _THREADS = 16
 """Activities at once: each holds at most one ledger connection, and the pool has as many."""

@@ -9,6 +9,7 @@ from typing import Any
 from temporalio.client import Client, RPCTimeoutOrCancelledError, WorkflowUpdateFailedError, WorkflowUpdateStage
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError
+from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode, TLSConfig
 
 from hanwave import names, settings
@@ -19,8 +20,11 @@ PLANNING = timedelta(minutes=5)
 """What a verb may take once it is accepted: a rollback plans its campaigns over the whole fleet."""
 
 
-async def connect(settings: settings.Temporal, *, lazy: bool = False) -> Client:
-    """A client of the engine, with TLS where a certificate or an authority is named; a lazy one connects when used."""
+async def connect(settings: settings.Temporal, *, lazy: bool = False, runtime: Runtime | None = None) -> Client:
+    """A client of the engine, with TLS where a certificate or an authority is named; a lazy one connects when used.
+
+    runtime: where its metrics, and those of its workers, are told; none are where it is None.
+    """
     tls: TLSConfig | bool = False
     if settings.ca or settings.certificate:
         tls = TLSConfig(
@@ -29,7 +33,12 @@ async def connect(settings: settings.Temporal, *, lazy: bool = False) -> Client:
             client_private_key=_read(settings.key),
         )
     return await Client.connect(
-        settings.address, namespace=settings.namespace, tls=tls, data_converter=pydantic_data_converter, lazy=lazy
+        settings.address,
+        namespace=settings.namespace,
+        tls=tls,
+        data_converter=pydantic_data_converter,
+        lazy=lazy,
+        runtime=runtime,
     )
 
 

@@ -157,7 +157,7 @@ def export(ledger: Engine) -> Iterator[bytes]:
         with connection.begin():
             _in_utc(connection)
             yield _line({"format": FORMAT})
-            yield from _chained(connection)
+            yield from map(_line, _chained(connection))
             unchained = 0
             for name, source in SOURCES.items():
                 values = {"source": name, "floor": 0, "most": None}
@@ -168,17 +168,30 @@ def export(ledger: Engine) -> Iterator[bytes]:
             yield _line({"tail": {"rows": rows, "head": head, "unchained": unchained}})
 
 
-def _chained(connection: Connection) -> Iterator[bytes]:
+def first_broken(connection: Connection, after: int, most: int) -> tuple[int, int]:
+    """Of at most that many rows of the chain after a number: the first that is not what was chained (0: none); the last."""
+    _in_utc(connection)
+    before = connection.execute(text("SELECT hash FROM audit WHERE seq = :seq"), {"seq": after}).scalar_one_or_none()
+    previous, last = before or GENESIS, after
+    for row in _chained(connection, after, after + most):
+        if row["document"] is None or (row["seq"], row["previous"]) != (last + 1, previous):
+            return last + 1, last + 1
+        last, previous = row["seq"], link(previous, row["source"], row["row"], row["document"])
+        if row["hash"] != previous:
+            return last, last
+    return 0, last
+
+
+def _chained(connection: Connection, after: int = 0, until: int | None = None) -> Iterator[dict[str, Any]]:
     behind = " ".join(
         f"WHEN '{name}' THEN (SELECT to_jsonb(s) FROM {source.rows()} s WHERE s.id = a.\"row\")"
         for name, source in SOURCES.items()
     )
     statement = (
         f'SELECT a.seq, a.source, a."row", a.previous, a.hash, CASE a.source {behind} END AS document'
-        " FROM audit a ORDER BY a.seq"
+        " FROM audit a WHERE a.seq > :after AND (CAST(:until AS bigint) IS NULL OR a.seq <= :until) ORDER BY a.seq"
     )
-    for row in _stream(connection, statement, {}):
-        yield _line(row)
+    return _stream(connection, statement, {"after": after, "until": until})
 
 
 def _stream(connection: Connection, statement: str, values: dict[str, Any]) -> Iterator[dict[str, Any]]:

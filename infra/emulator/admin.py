@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from hanwave.errors import HanwaveError
 from hanwave.identifiers import EUI64
-from infra.emulator import activation, books, intake, neighbours
+from infra.emulator import activation, books, exposition, intake, neighbours
 from infra.emulator.errors import EmulatorError
 from infra.emulator.faults import Faults, Outage
 from infra.emulator.pki import SUPPLIER
@@ -52,6 +52,7 @@ def admin_app(world: World) -> Starlette:
         ("GET", "/health", _health),
         ("GET", "/books", _books),
         ("GET", "/stats", _stats),
+        ("GET", "/metrics", _metrics),
         ("GET", "/violations", _violations),
         ("GET", "/devices/{eui}", _device),
         ("POST", "/devices/{eui}", _change),
@@ -102,6 +103,11 @@ async def _books(world: World, request: Request) -> Response:
 
 async def _stats(world: World, _: Request) -> Response:
     return JSONResponse(books.stats(world))
+
+
+async def _metrics(world: World, _: Request) -> Response:
+    """The same counts for Prometheus."""
+    return Response(exposition.text(books.stats(world)), media_type=exposition.CONTENT_TYPE)
 
 
 async def _violations(world: World, _: Request) -> Response:

@@ -14,7 +14,8 @@ from rich.table import Table
 
 from hanwave import settings
 from hanwave.cli.output import AsJson, emit
-from infra.stack.declared import PROCESSES, SETTINGS
+from infra.stack.declared import METRICS_PORTS, PROCESSES, SETTINGS
+from infra.stack.ports import HOST
 from infra.stack.processes import StackError
 from infra.stack.stack import Stack
 from infra.stack.state import Row, State
@@ -63,6 +64,8 @@ def _addresses(stack: Stack) -> dict[str, str]:
         "web_ui": stack.ui,
         "temporal": stack.temporal,
         "postgres": stack.dsn,
+        **{f"metrics_{job}": f"http://{HOST}:{stack.port(port)}/metrics" for job, port in METRICS_PORTS.items()},
+        "prometheus": str(stack.folder / "prometheus.yaml"),
         "settings": str(stack.folder / "hanwave.toml"),
         "logs": str(stack.folder / "log"),
     }

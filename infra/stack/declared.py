@@ -7,6 +7,15 @@ from infra.stack.processes import Process, Restart
 
 _PKI = "{state}/samples/pki"
 _LEDGER = ("migrate", "samples")
+METRICS = ("exporter", "campaign", "gateway", "warden", "receive")
+"""The processes that tell Prometheus of themselves, each at its port <name>_metrics."""
+METRICS_PORTS = {
+    **{name: f"{name}_metrics" for name in METRICS},
+    "temporal": "temporal_metrics",
+    "emulator": "emulator_admin",
+}
+"""What Prometheus reads, at /metrics, by its job: the names of the ports."""
+METRICS_JOBS = tuple(f"{job}=127.0.0.1:{{{port}}}" for job, port in METRICS_PORTS.items())
 
 PROCESSES: tuple[Process, ...] = (
     Process(
@@ -40,14 +49,42 @@ PROCESSES: tuple[Process, ...] = (
     Process(
         name="receive",
         argv=("{python}", "-m", "workers.receive"),
-        ports=("receive",),
+        ports=("receive", "receive_metrics"),
         ready="tcp://127.0.0.1:{receive}",
         after=_LEDGER,
     ),
-    Process(name="warden", argv=("{python}", "-m", "workers.warden"), after=(*_LEDGER, "temporal")),
-    Process(name="campaign", argv=("{python}", "-m", "workers.campaign"), after=(*_LEDGER, "temporal")),
+    Process(
+        name="warden",
+        argv=("{python}", "-m", "workers.warden"),
+        ports=("warden_metrics",),
+        after=(*_LEDGER, "temporal"),
+    ),
+    Process(
+        name="campaign",
+        argv=("{python}", "-m", "workers.campaign"),
+        ports=("campaign_metrics",),
+        after=(*_LEDGER, "temporal"),
+    ),
     # Not after Temporal: what a halt can still recall is withdrawn without it.
-    Process(name="gateway", argv=("{python}", "-m", "workers.gateway"), after=(*_LEDGER, "emulator")),
+    Process(
+        name="gateway",
+        argv=("{python}", "-m", "workers.gateway"),
+        ports=("gateway_metrics",),
+        after=(*_LEDGER, "emulator"),
+    ),
+    Process(
+        name="exporter",
+        argv=("{python}", "-m", "workers.exporter"),
+        ports=("exporter_metrics",),
+        ready="tcp://127.0.0.1:{exporter_metrics}",
+        after=_LEDGER,
+    ),
+    Process(
+        name="prometheus-file",
+        argv=("{python}", "-m", "infra.prometheus", "{state}/prometheus.yaml", *METRICS_JOBS),
+        after=(),
+        restart=Restart.UNTIL_DONE,
+    ),
 )
 
 SETTINGS: Mapping[str, str] = {
@@ -69,5 +106,7 @@ SETTINGS: Mapping[str, str] = {
     "signing.gbcs_key": f"{_PKI}/supplier-gbcs.key",
     "signing.gbcs_certificate": f"{_PKI}/supplier-gbcs.pem",
     "trust.certificates": f'["{_PKI}/transform.pem", "{_PKI}/acb.pem"]',
+    **{f"metrics.{name}": f"{{{name}_metrics}}" for name in METRICS},
+    "metrics.refresh": "2",
 }
 """What these processes are told beside STACK_SETTINGS, by dotted name; values may hold placeholders."""
