@@ -1,8 +1,8 @@
 """Whether anything forward may go to a device now, by all that is known of it: asked in the permit, in one statement.
 
-Guarantee: a device that is not ours, not in use, soon to leave, held, stopped by its model, not on the Central Products List
-with the very image, without an image that its certificate verifies, or wanted by an urgent campaign, is refused with the
-first of these reasons.
+Guarantee: a device of a wave that was not opened (waves.open_wave: the plan is approved, every earlier gate passed), that
+is not ours, not in use, soon to leave, held, stopped by its model, not on the Central Products List with the very image,
+without an image that its certificate verifies, or wanted by an urgent campaign, is refused with the first of these reasons.
 """
 
 from collections.abc import Sequence
@@ -19,6 +19,7 @@ from hanwave.rollout.events import Leg
 _WHY = text(
     f"""
     SELECT u.id, d.leaves_at, CASE
+        WHEN w.opened_at IS NULL THEN 'its wave was not opened: that takes the plan''s approval and every earlier gate'
         WHEN d.eui IS NULL THEN 'no longer in the fleet'
         WHEN NOT {leavers.RESPONSIBLE.format(user=":user_id")} THEN 'another supplier is responsible'
         WHEN d.smi_status NOT IN ('Commissioned', 'Suspended') THEN 'its SMI status is ' || d.smi_status
@@ -32,7 +33,7 @@ _WHY = text(
             THEN 'the release is not signed under the certificate ' || d.supplier_certificate || ' that it holds: sign it'
         WHEN t.campaign IS NOT NULL THEN 'the urgent campaign ' || t.campaign || ' takes it over'
     END AS reason
-    FROM campaign_device u
+    FROM campaign_device u JOIN wave w ON (w.campaign, w.number) = (u.campaign, u.wave)
     LEFT JOIN device d ON d.eui = u.eui
     LEFT JOIN LATERAL (
         SELECT reason FROM hold WHERE lifted_at IS NULL AND (expires_at IS NULL OR expires_at > :now)

@@ -341,6 +341,19 @@ def test_a_wave_does_not_begin_before_the_gate_of_an_earlier_one_has_passed(worl
     assert world.count("wave", "opened_at IS NOT NULL") == 2
 
 
+def test_a_wave_that_was_not_opened_is_permitted_nothing_whoever_drives_it(world):
+    ids = world.campaign(world.fleet(2))
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE wave SET opened_at = NULL"))
+    refused = distribute(world, ids)
+    assert not refused.granted
+    assert {each.reason for each in refused.refused.values()} == {
+        "its wave was not opened: that takes the plan's approval and every earlier gate"
+    }
+    begin_wave(world, 1)
+    assert set(distribute(world, ids).granted) == set(ids)
+
+
 def begin_wave(world: World, number: int) -> None:
     with world.engine.begin() as connection:
         waves.open_wave(connection, "spring", number, world.now)

@@ -189,12 +189,15 @@ class World:
         return euis
 
     def campaign(self, euis: list[str], policy: Policy | None = None, name: str = "spring") -> list[int]:
-        """A campaign of one wave over those devices; its update ids in their order."""
+        """A campaign of one wave, which is open, over those devices; its update ids in their order."""
         self.release()
         policy = policy or Policy(waves=(Wave(share=1),))
         campaign = campaigns.NewCampaign(name, "r2", US, policy, "seed", f"digest-{name}", "ann")
         with self.engine.begin() as connection:
             campaigns.create(connection, campaign, (tuple(euis),), {}, self.now)
+            connection.execute(
+                text("UPDATE wave SET opened_at = :now WHERE campaign = :name"), {"name": name, "now": self.now}
+            )
             rows = connection.execute(
                 text("SELECT id FROM campaign_device WHERE campaign = :name ORDER BY eui"), {"name": name}
             )
