@@ -17,7 +17,6 @@ from hanwave.ledger import campaigns, outages
 from hanwave.ledger.database import LedgerError
 from hanwave.rollout import tallies
 from hanwave.rollout.bounds import Share
-from hanwave.rollout.evidence import POWER_ON_FAILURE
 from hanwave.rollout.gate import (
     EXPECTED,
     ORDINARY_SILENCE,
@@ -131,7 +130,7 @@ def gather(
     frame = campaigns.frame(connection, campaign)
     expects = expected(frame.policy, gate, EXPECTED[frame.device_type])
     return Inputs(
-        strata=tuple(_strata(connection, campaign, wave, expects)),
+        strata=tuple(_strata(connection, campaign, wave, gate, expects)),
         expects=expects,
         ordinary=ORDINARY_SILENCE[frame.device_type] if gate.ordinary is None else gate.ordinary,
         baselines=tuple(_baselines(connection, frame, wave, gate, now)),
@@ -161,7 +160,7 @@ _STRATA = text(
     ),
     alarmed AS (
         SELECT DISTINCT u.id FROM u JOIN note n ON n.subject = 'device/' || u.eui
-        WHERE n.at >= u.exposed AND n.verb = 'alarm' AND n.reason = :power_on_failure
+        WHERE n.at >= u.exposed AND n.verb = 'alarm' AND n.reason = ANY(:alarms)
     ),
     dark AS ({outages.EXPLAINED}),
     stands AS (
@@ -183,12 +182,12 @@ _STRATA = text(
 )
 
 
-def _strata(connection: Connection, campaign: str, wave: int, expects: tuple[Proof, ...]) -> list[Stratum]:
+def _strata(connection: Connection, campaign: str, wave: int, gate: Gate, expects: tuple[Proof, ...]) -> list[Stratum]:
     values = {
         "campaign": campaign,
         "wave": wave,
         "expects": [str(proof) for proof in expects],
-        "power_on_failure": POWER_ON_FAILURE,
+        "alarms": list(gate.alarms),
         "excused": list(tallies.EXCUSED),
         "failed": list(tallies.FAILED),
         "refused": list(tallies.REFUSED),

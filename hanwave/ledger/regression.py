@@ -35,8 +35,9 @@ class Word:
 def tell(connection: Connection, folded: Iterable[Folded], words: Iterable[Word], now: datetime) -> None:
     """Note who has regressed, by what was just folded and by what was said of devices in no open update."""
     for device in folded:
-        if device.was is State.CONFIRMED and device.standing.state is State.FAILED:
-            said = _note(device.eui, device.update_id, device.campaign, device.standing.version, "while it soaked")
+        standing = device.standing
+        if device.was is State.CONFIRMED and standing.state is State.FAILED and standing.cause is not Kind.HEARD:
+            said = _note(device.eui, device.update_id, device.campaign, standing.version, "while it soaked")
             notes.once(connection, said, lambda: None, now)
     latest = {word.eui: word for word in sorted(words, key=lambda word: (word.own, word.at))}
     for row in connection.execute(_SETTLED, {"euis": sorted(latest)}).all() if latest else ():

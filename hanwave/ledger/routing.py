@@ -17,14 +17,14 @@ from typing import NamedTuple
 from sqlalchemy import Connection, text
 
 from hanwave import duis
-from hanwave.ledger import gains, inbox, leavers, members, regression
+from hanwave.ledger import alarms, gains, inbox, leavers, members, regression
 from hanwave.ledger.members import Member, Try
 from hanwave.ledger.standing import Fact, Folded, record
 from hanwave.names import Wake
 from hanwave.rollout.decide import Step
 from hanwave.rollout.device import ENDED, State
 from hanwave.rollout.events import Event, Evidence, Kind, Leg
-from hanwave.rollout.evidence import TELLS_VERSION, Contradiction, Finding, addressee, findings
+from hanwave.rollout.evidence import TELLS_VERSION, Contradiction, Finding, addressee, findings, is_alert
 
 
 class Route(StrEnum):
@@ -88,6 +88,7 @@ def route(connection: Connection, messages: Sequence[inbox.Received], now: datet
     if elsewhere := {str(f.eui): o.received.digest for o in outcomes for f in o.found if f.elsewhere}:
         gains.look_again(connection, elsewhere, now)
     regression.tell(connection, folded, _words(outcomes), now)
+    alarms.tell(connection, _alerts(outcomes), now)
     _tell_fleet(connection, outcomes)
     _tell_people(connection, outcomes, now)
     kinds = [_kind(outcome) for outcome in outcomes]
@@ -129,6 +130,13 @@ def _words(outcomes: Sequence[_Outcome]) -> Iterable[regression.Word]:
             if f.eui and f.version and f.kind in TELLS_VERSION:
                 own = f.evidence is not Evidence.DCC or f.kind is not Kind.VERSION
                 yield regression.Word(str(f.eui), f.version, f.at, outcome.to, own)
+
+
+def _alerts(outcomes: Sequence[_Outcome]) -> Iterable[alarms.Alert]:
+    for outcome in outcomes:
+        for f in outcome.found:
+            if f.eui and f.kind is Kind.HEARD and is_alert(f.code):
+                yield alarms.Alert(str(f.eui), f.code, f.at, outcome.received.digest)
 
 
 def _understand(received: inbox.Received) -> _Outcome:

@@ -8,6 +8,7 @@ The XML signature proves that the DCC sent the message. That the device signed i
 hanwave holds no device certificates: `check` is where that belongs once it does.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -22,6 +23,14 @@ RESTORED_TO: Final = "Commissioned"
 """[I] A restored device is back in the status that it had before; those that firmware rescues were commissioned."""
 POWER_ON_FAILURE: Final = "8F1B"
 """Firmware Verification Failed At Power On: no step of an update, but people must know."""
+
+_ALERT = re.compile("[0-9A-F]{4}", re.ASCII)
+
+
+def is_alert(code: str) -> bool:
+    """Whether that is the code of a device's alert, and not of a response or of an alert of the DCC's."""
+    return _ALERT.fullmatch(code) is not None
+
 
 DeviceCheck = Callable[[gbcs.Message], None]
 """Raises Contradiction where a device did not sign, or MAC, the message that bears its name."""
