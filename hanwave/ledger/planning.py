@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 
 from hanwave.firmware.document import release_from_dict
 from hanwave.firmware.release import Release
-from hanwave.ledger import budgets, campaigns, cohort, windows
+from hanwave.ledger import budgets, campaigns, cohort, lineage, windows
 from hanwave.ledger.database import LedgerError
 from hanwave.rollout import budget
 from hanwave.rollout.cohort import PlanError, Wanted
@@ -73,8 +73,13 @@ def _check_budget(connection: Connection, plan: Plan, user_id: str) -> None:
         raise PlanError(why)
 
 
-def freeze(connection: Connection, name: str, request: CampaignRequest, user_id: str, now: datetime) -> Planned:
-    """Plan a campaign and keep it. The same request under the same name again gives the plan that is kept."""
+def freeze(
+    connection: Connection, name: str, request: CampaignRequest, user_id: str, now: datetime, *, undo: bool = False
+) -> Planned:
+    """Plan a campaign and keep it. The same request under the same name again gives the plan that is kept.
+
+    undo: it is a rollback that roll_back itself asks for.
+    """
     check_name(name)
     # Of two that ask at once the second waits, and finds what the first kept.
     connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('campaign/' || :name))"), {"name": name})
@@ -82,6 +87,8 @@ def freeze(connection: Connection, name: str, request: CampaignRequest, user_id:
         if not is_same(connection, name, request):
             raise LedgerError(taken(name))
         return found
+    if not undo:
+        lineage.check(connection, request)
     plan = draw(connection, name, request, user_id, now)
     kind, of = request.lineage
     campaign = campaigns.NewCampaign(

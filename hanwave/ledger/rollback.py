@@ -4,6 +4,7 @@ Guarantees: what is only held is never activated, what never left is given back,
 either in one rollback campaign, or still in flight, or named with the reason why none of the fallbacks takes it.
 """
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from sqlalchemy import Connection, Engine, text
 from hanwave.ledger import campaigns, control, notes, overview, planning
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.notes import By
-from hanwave.rollout.request import CampaignRequest, Cohort
+from hanwave.rollout.request import LONGEST_NAME, CampaignRequest, Cohort
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def _restore(
     left = dict.fromkeys(to_restore(connection, campaign), "no fallback release was given")
     planned: list[str] = []
     for number, release in enumerate(releases, 1):
-        name = f"{campaign}-back-{number}"
+        name = _name(connection, campaign, number)
         reasons = _plan(connection, campaign, name, release, actor, list(left))
         if len(reasons) < len(left):
             planned.append(name)
@@ -113,10 +114,26 @@ def _plan(
         rollback_of=campaign,
     )
     try:
-        planning.freeze(connection, name, request, frame.user_id, datetime.now(UTC))
+        planning.freeze(connection, name, request, frame.user_id, datetime.now(UTC), undo=True)
     except LedgerError as error:
         return dict.fromkeys(euis, str(error))
     return planning.left_out(connection, name)
+
+
+def _name(connection: Connection, campaign: str, number: int) -> str:
+    """spring-back-1; with a digest where that is too long, or somebody else's campaign: neither may prevent a rollback."""
+    end = f"-back-{number}"
+    if len(plain := campaign + end) <= LONGEST_NAME and not _is_anothers(connection, plain, campaign):
+        return plain
+    end = f"-{hashlib.sha256(campaign.encode()).hexdigest()[:8]}{end}"
+    return campaign[: LONGEST_NAME - len(end)] + end
+
+
+def _is_anothers(connection: Connection, name: str, campaign: str) -> bool:
+    statement = text(
+        "SELECT 1 FROM campaign WHERE name = :name AND (kind, of) IS DISTINCT FROM ('rollback', :campaign)"
+    )
+    return connection.execute(statement, {"name": name, "campaign": campaign}).first() is not None
 
 
 def _is_planned(connection: Connection, name: str, release: str) -> bool:

@@ -25,7 +25,8 @@ from hanwave.words import person
 
 UNKNOWN = "claimed:unknown"
 """Who acts, where nobody said so."""
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
+LONGEST_NAME = 63
+_NAME = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,{LONGEST_NAME - 1}}}", re.ASCII)
 
 
 class RequestError(HanwaveError):

@@ -1,0 +1,87 @@
+"""A rollback is what roll_back planned: no request makes itself one, and neither a long nor a taken name prevents one."""
+
+import pytest
+from sqlalchemy import text
+
+from hanwave.ledger import permit, planning, retrying, rollback
+from hanwave.ledger.database import LedgerError
+from hanwave.ledger.notes import By
+from hanwave.rollout.events import Kind, Leg
+from hanwave.rollout.request import LONGEST_NAME, CampaignRequest, Cohort
+from tests.ledger.test_permit_and_outbox import distribute, say, send
+from tests.support.ledger import HASH, US, World, eui
+
+pytestmark = pytest.mark.ledger
+
+
+@pytest.fixture
+def fleet(world: World) -> World:
+    world.release_document()
+    world.release_document("r1", "00000001", may_downgrade=True)
+    world.fleet(3)
+    return world
+
+
+def freeze(world: World, request: CampaignRequest, name: str = "autumn") -> None:
+    with world.engine.begin() as connection:
+        planning.freeze(connection, name, request, US, world.now)
+
+
+def rolled_back(world: World, name: str) -> rollback.Restore:
+    """A campaign that has activated its device, and its rollback."""
+    ids = world.campaign([eui(0)], name=name)
+    send(world, distribute(world, ids, name).outbox_id)
+    say(world, ids[0], Kind.VERIFIED, Leg.DISTRIBUTE, detail=HASH)
+    with world.engine.begin() as connection:
+        granted = permit.ask(connection, permit.Ask(name, 1, Leg.ACTIVATE, ids, "11.3"), world.now)
+    send(world, granted.outbox_id)
+    world.runs("00000002", [eui(0)])
+    return rollback.plan_rollback(world.engine, name, ["r1"], By("ann", "silence", f"digest-{name}"))
+
+
+def undoing(undone: str, **more: object) -> CampaignRequest:
+    """A request that says of itself that it is a rollback: no gate, no budget, and lower versions too."""
+    return CampaignRequest.model_validate({"release": "r1", "author": "eve", "rollback_of": undone, **more})
+
+
+def test_a_request_cannot_make_itself_a_rollback(fleet):
+    for undone in ("spring", "nothing"):
+        with pytest.raises(LedgerError, match=f"a rollback of '{undone}' is begun by its verb roll_back"):
+            freeze(fleet, undoing(undone))
+    assert fleet.count("campaign") == 0
+
+
+def test_a_request_comes_of_no_campaign_that_is_not_there(fleet):
+    with pytest.raises(LedgerError, match="retry_of: there is no campaign 'nothing'"):
+        freeze(fleet, CampaignRequest(release="r2", author="eve", retry_of="nothing"))
+
+
+@pytest.mark.parametrize("name", ["spring", "s" * LONGEST_NAME])
+def test_a_campaign_is_rolled_back_whatever_its_name(fleet, name):
+    (planned,) = rolled_back(fleet, name).campaigns
+    assert len(planned) <= LONGEST_NAME
+    assert planned.endswith("-back-1")
+    assert fleet.count("campaign_device", f"campaign = '{planned}'") == 1
+
+
+def test_somebody_elses_campaign_of_its_name_prevents_no_rollback(fleet):
+    fleet.campaign([eui(2)], name="spring-back-1")
+    (planned,) = rolled_back(fleet, "spring").campaigns
+    assert planned != "spring-back-1"
+    assert fleet.count("campaign_device", f"campaign = '{planned}'") == 1
+
+
+def test_a_rollback_is_retried_over_its_own_devices_alone(fleet):
+    (planned,) = rolled_back(fleet, "spring").campaigns
+    with fleet.engine.begin() as connection:
+        connection.execute(
+            text("UPDATE campaign_device SET state = 'closed', outcome = 'failed' WHERE campaign = :name"),
+            {"name": planned},
+        )
+        again = retrying.request_for(connection, planned, ["failed"], "ann")
+    wider = again.model_copy(update={"cohort": Cohort(devices=(eui(0), eui(1)))})
+    for wrong in (wider, again.model_copy(update={"cohort": Cohort()}), again.model_copy(update={"release": "r2"})):
+        with pytest.raises(LedgerError, match="roll_back"):
+            freeze(fleet, wrong)
+    freeze(fleet, again)
+    assert fleet.count("campaign_device", "campaign = 'autumn'") == 1
