@@ -1,0 +1,104 @@
+"""A coordinator and its devices: one update of one device at a time, and as many devices as it can answer."""
+
+import asyncio
+from collections.abc import Callable
+
+from zigpy import types as t
+from zigpy.application import ControllerApplication
+from zigpy.zcl import ClusterType
+
+from hanwave.identifiers import EUI64
+from hanwave.rollout.bench import BenchPolicy, BenchReport, Outcome
+from workers.bench.admission import Admission, low_slots
+from workers.bench.checks import check_image
+from workers.bench.cluster import BenchOta
+from workers.bench.control import Control
+from workers.bench.errors import BenchError
+from workers.bench.image import BenchImage
+from workers.bench.radio import BenchDevice
+from workers.bench.session import OtaSession
+from workers.bench.transfer import Progress, Transfer
+
+PROGRESS_EVERY = 1.0
+"""Seconds."""
+
+
+class Bench:
+    """A radio made by bench_radio(), started."""
+
+    def __init__(self, radio: ControllerApplication) -> None:
+        self._radio = radio
+        self._admission = Admission(low_slots(radio))
+        self._under_way: set[EUI64] = set()
+
+    async def update(
+        self,
+        device: EUI64,
+        image: BenchImage,
+        policy: BenchPolicy,
+        *,
+        control: Control | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> BenchReport:
+        """Bring a device to the image's version, or say how it ended; safe to call again after a crash.
+
+        Progress is told each second, in the queue too, from the loop's own thread. Raises BenchError where
+        it cannot even be tried, and whatever the control's permit raised.
+        """
+        found = self.device(device)
+        cluster = _ota_of(found)
+        if device in self._under_way:
+            raise BenchError(f"{device} has an update under way: wait for its end, or cancel it")
+        self._under_way.add(device)
+        try:
+            return await self._update(found, cluster, image, policy, control or Control(), on_progress)
+        finally:
+            self._under_way.discard(device)
+
+    async def _update(
+        self,
+        device: BenchDevice,
+        cluster: BenchOta,
+        image: BenchImage,
+        policy: BenchPolicy,
+        control: Control,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> BenchReport:
+        transfer = Transfer(len(image.data))
+        refuses = check_image(image, device.eui)
+        if refuses is not None:
+            return transfer.report(refuses)
+        telling = asyncio.ensure_future(_tell(transfer, on_progress)) if on_progress else None
+        try:
+            async with self._admission.slot(control, sleeps=device.sleeps) as is_admitted:
+                session = OtaSession(cluster, image, policy, control, transfer)
+                return transfer.report(await session.run() if is_admitted else Outcome.CANCELLED)
+        finally:
+            if telling is not None:
+                telling.cancel()
+
+    def device(self, eui: EUI64) -> BenchDevice:
+        """A device of this coordinator that has been interviewed; else BenchError."""
+        found = self._radio.devices.get(t.EUI64(eui.octets[::-1]))
+        if not isinstance(found, BenchDevice):
+            raise BenchError(f"{eui} is not on this coordinator's network: permit joining, and switch it on")
+        if not found.is_initialized:
+            raise BenchError(f"{eui} has joined, but not yet said what it is: wake it, and try again in a minute")
+        return found
+
+
+def _ota_of(device: BenchDevice) -> BenchOta:
+    try:
+        cluster = device.find_cluster(BenchOta.cluster_id, ClusterType.Client)
+    except ValueError:
+        raise BenchError(
+            f"{device.eui} has no OTA Upgrade client (cluster 0x0019): it is not updated this way"
+        ) from None
+    assert isinstance(cluster, BenchOta)
+    return cluster
+
+
+async def _tell(transfer: Transfer, on_progress: Callable[[Progress], None]) -> None:
+    while True:
+        on_progress(transfer.progress())
+        await asyncio.sleep(PROGRESS_EVERY)
