@@ -36,7 +36,7 @@ SEARCH_ATTRIBUTES = (
 """The Temporal search attributes that hanwave sets, each a Keyword; nine of the ten that SQL visibility has."""
 
 _OTHER_VARIABLES = {"HANWAVE_CONFIG", "HANWAVE_STACK"}
-_SECRET = {"postgres", "postgres.dsn", "postgres.owner_dsn"}
+_SECRET = {"postgres", "postgres.dsn", "postgres.owner_dsn", "lookup", "lookup.dsn"}
 _Port = Annotated[int, Field(ge=1, le=65535)]
 _T = TypeVar("_T")
 
@@ -148,6 +148,19 @@ class Metrics(_Section):
     """Models that are shown by themselves, the largest; the rest is `other`."""
 
 
+class Lookup(_Section):
+    """The contact centre's page: where it listens, its own role in the ledger, and who vouches for its users."""
+
+    host: str = "127.0.0.1"
+    port: _Port
+    dsn: SecretStr
+    """Of the role that may read the fleet and its updates and write holds and notes, and nothing else."""
+    user_header: str = "X-Forwarded-User"
+    """The header in which the supplier's sign-on names the person. Only its proxy may reach the port."""
+    everybody: str | None = None
+    """Who it is when no header says so; unset, such a request is refused. For one machine alone."""
+
+
 class Settings(BaseSettings):
     """Everything that a process may be told. A section that a process needs is asked for with `needed`."""
 
@@ -171,6 +184,7 @@ class Settings(BaseSettings):
     postgres: Postgres | None = None
     dcc: Dcc | None = None
     receive: Receive | None = None
+    lookup: Lookup | None = None
     signing: Signing | None = None
     trust: Trust | None = None
 

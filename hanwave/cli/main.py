@@ -27,14 +27,18 @@ COMMANDS: Commands = {
         "hanwave.cli.device:device",
         "Tell one device's whole story: what was done to it and learnt of it, when, by whose word.",
     ),
+    "lookup": (
+        "hanwave.cli.lookup:lookup",
+        "Tell what was done to a home, when, and what comes next, in a customer's words.",
+    ),
     "release": ("hanwave.cli.release:app", "Import, sign, list and show releases."),
     # release.py adds `import` to the CPL's commands, which without it need no ledger.
-    "cpl": ("hanwave.cli.release:cpl_commands.app", "Check a Central Products List (CPL) file."),
+    "cpl": ("hanwave.cli.release:cpl_commands.app", "Check a Central Products List (CPL) file, and import it."),
     "adopt": (
         "hanwave.cli.adopt:adopt",
         "Take over how far each device is, from the records of a campaign that was begun by other means.",
     ),
-    "fleet": ("hanwave.cli.fleet:app", "Bring the supplier's devices into the ledger."),
+    "fleet": ("hanwave.cli.fleet:app", "Bring the supplier's devices into the ledger, and show what they run."),
     "hold": ("hanwave.cli.hold:app", "Keep updates away from a device, a model, a region, a hub or a home."),
     "incident": ("hanwave.cli.incident:app", "Record the DCC's maintenance and incidents."),
     "budget": ("hanwave.cli.budget:app", "Service Requests against the supplier's anomaly-detection thresholds."),
@@ -56,6 +60,7 @@ class _Lazy(TyperGroup):
         self.known: Commands = dict(COMMANDS)
         for table in entry_points(group="hanwave.commands"):
             self.known |= table.load()
+        self.commands = dict.fromkeys(self.known)  # what a slip of the pen is compared with
         self._listing = False
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - typer's signature

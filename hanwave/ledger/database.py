@@ -32,7 +32,8 @@ def engine(dsn: str, *, pool: int = 10) -> Engine:
     if not dsn.startswith("postgresql://"):
         raise LedgerError("the ledger's DSN should begin with postgresql://")
     url = dsn.replace("postgresql://", "postgresql+psycopg://", 1)
-    made = create_engine(url, pool_size=pool, max_overflow=pool)
+    # What a statement that fails was given is a message, a home or a meter point: it belongs in no log and no history.
+    made = create_engine(url, pool_size=pool, max_overflow=pool, hide_parameters=True)
     event.listen(made, "checkout", _check_idle)
     event.listen(made, "checkin", _note_use)
     return made
@@ -71,12 +72,29 @@ def _config(connection: Connection) -> Config:
     return config
 
 
-def migrate(ledger: Engine, application_role: str | None = None) -> None:
-    """Bring the schema to this version, and give the application's role what it may do (the owner's DSN is needed)."""
+def migrate(ledger: Engine, application_role: str | None = None, lookup_role: str | None = None) -> None:
+    """Bring the schema to this version, and give the application's role, and the contact centre's, what they may do.
+
+    The owner's DSN is needed.
+    """
     with ledger.begin() as connection:
         command.upgrade(_config(connection), "head")
         if application_role:
             _grant(connection, application_role)
+        if lookup_role:
+            _grant_lookup(connection, lookup_role)
+
+
+_LOOKED_AT = "alembic_version, device, campaign, campaign_device, device_event, release, hold"
+
+
+def _grant_lookup(connection: Connection, role: str) -> None:
+    """Read what a home's story is made of; write that somebody looked, and a hold."""
+    name = connection.dialect.identifier_preparer.quote(role)
+    connection.execute(text(f"GRANT USAGE ON SCHEMA public TO {name}"))
+    connection.execute(text(f"GRANT SELECT ON {_LOOKED_AT} TO {name}"))
+    connection.execute(text(f"GRANT INSERT ON note, hold TO {name}"))
+    connection.execute(text(f"GRANT USAGE ON SEQUENCE note_id_seq, hold_id_seq TO {name}"))
 
 
 def _grant(connection: Connection, role: str) -> None:

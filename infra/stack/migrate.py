@@ -5,7 +5,7 @@ import sys
 from hanwave.errors import HanwaveError
 from hanwave.ledger.database import engine, migrate
 from hanwave.settings import SettingsError, load, needed
-from infra.stack.postgres import APPLICATION
+from infra.stack.postgres import APPLICATION, LOOKUP
 
 
 def main() -> int:
@@ -14,7 +14,7 @@ def main() -> int:
         owner = needed(load().postgres, "postgres").owner_dsn
         if owner is None:
             raise SettingsError("the setting postgres.owner_dsn is missing: migrations run as the owner")
-        migrate(engine(owner.get_secret_value(), pool=1), APPLICATION)
+        migrate(engine(owner.get_secret_value(), pool=1), APPLICATION, LOOKUP)
     except HanwaveError as error:
         sys.stderr.write(f"{error}\n")
         return 1

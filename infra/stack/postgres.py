@@ -28,6 +28,8 @@ OWNER = "hanwave_owner"
 """The role that owns the schema and runs the migrations."""
 APPLICATION = "hanwave_app"
 """The role that the processes use: it may do only what the migrations grant it."""
+LOOKUP = "hanwave_lookup"
+"""The role of the contact centre's page: it may read a home's story, and write holds and notes."""
 DATABASE = "hanwave"
 _SUPERUSER = "postgres"
 _PORT = 5432  # only names the socket: nothing listens on the network
@@ -38,9 +40,10 @@ _STOP_SECONDS = 30
 _ROLES = f"""\
 CREATE ROLE {OWNER} LOGIN;
 CREATE ROLE {APPLICATION} LOGIN;
+CREATE ROLE {LOOKUP} LOGIN;
 CREATE DATABASE {DATABASE} OWNER {OWNER};
 REVOKE ALL ON DATABASE {DATABASE} FROM PUBLIC;
-GRANT CONNECT ON DATABASE {DATABASE} TO {APPLICATION};
+GRANT CONNECT ON DATABASE {DATABASE} TO {APPLICATION}, {LOOKUP};
 """
 
 

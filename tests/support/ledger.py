@@ -18,7 +18,7 @@ from hanwave.identifiers import EUI64
 from hanwave.ledger import beats, campaigns, database, queries
 from hanwave.rollout.device import State
 from hanwave.rollout.policy import Policy, Wave
-from infra.stack.postgres import APPLICATION, OWNER, Postgres
+from infra.stack.postgres import APPLICATION, LOOKUP, OWNER, Postgres
 from tests.support.postgres import create_database, drop_database
 
 START = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
@@ -39,7 +39,7 @@ def ledger_template(postgres: Postgres) -> str:
 def make_ledger(dsn: str) -> None:
     """Migrate an empty database, as its owner. No test has a warden: one that was well in the far future permits."""
     owner = database.engine(dsn)
-    database.migrate(owner, APPLICATION)
+    database.migrate(owner, APPLICATION, LOOKUP)
     with owner.begin() as connection:
         beats.beat(connection, beats.WARDEN, datetime(2100, 1, 1, tzinfo=UTC))
     owner.dispose()

@@ -6,7 +6,7 @@ from itertools import count
 import pytest
 from psycopg import sql
 
-from infra.stack.postgres import APPLICATION, OWNER, Postgres
+from infra.stack.postgres import APPLICATION, LOOKUP, OWNER, Postgres
 
 _numbers = count(1)
 
@@ -27,6 +27,9 @@ def create_database(postgres: Postgres, name: str, template: str = "template0") 
         connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))
         grant = sql.SQL("GRANT CONNECT, TEMPORARY ON DATABASE {} TO {}")
         connection.execute(grant.format(sql.Identifier(name), sql.Identifier(APPLICATION)))
+        connection.execute(
+            sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(name), sql.Identifier(LOOKUP))
+        )
     return postgres.dsn(OWNER, name)
 
 
