@@ -20,7 +20,8 @@ COMMUNICATION = ("E20", "E21", "E30", "E31")
 STEPS = 10
 """Good samples that bring a region from its floor to what the policy allows."""
 
-Rate = Annotated[float, Field(strict=True, gt=0)]
+Rate = Annotated[float, Field(strict=True, gt=0, le=1_000_000)]
+"""There are a hundred million devices in Great Britain: more is no rate, and far more overflows what is counted with it."""
 
 
 class Pace(Strict):

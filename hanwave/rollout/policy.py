@@ -26,6 +26,12 @@ def _device(value: str) -> str:
         raise ValueError(str(error)) from error
 
 
+def _not_restless(value: timedelta) -> timedelta:
+    if value < timedelta(seconds=0.1):
+        raise ValueError("a wave that looks so often does nothing else: it should be 0.1s or longer")
+    return value
+
+
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 Rate = Annotated[float, Field(strict=True, gt=0, lt=1)]
 """A share that is neither nothing nor all: no number of devices rules out the first, and the second rules out nothing."""
@@ -205,10 +211,10 @@ class Policy(Strict):
     activation: ActivationMode = ActivationMode.IMMEDIATE
     lead: Duration = timedelta(hours=12)
     """How far ahead an activation is dated, where it is future-dated."""
-    cancels: float = Field(default=5.0, strict=True, gt=0)
+    cancels: float = Field(default=5.0, strict=True, gt=0, le=1000)
     """Future-dated activations that we count on cancelling a second, a halt being pressed: no more are outstanding than
     this many for each second until the earliest falls due. `benchmarks/halt.py` measures what an installation can do."""
-    sweep: Duration = timedelta(seconds=30)
+    sweep: Annotated[Duration, AfterValidator(_not_restless)] = timedelta(seconds=30)
     """How often a wave looks for what fell due; *not now* is asked again after twice this long."""
     soak: Duration = timedelta(days=2)
     """How long a device must go on well after its activation before it is settled."""
