@@ -18,7 +18,7 @@ from hanwave.credentials import CredentialError, Role
 from hanwave.errors import HanwaveError
 from hanwave.firmware.image import Form, OtaImage
 from hanwave.identifiers import EUI64, RequestID
-from hanwave.keys import Credentials
+from hanwave.keys import Credentials, Keys, of_user
 from hanwave.ledger import campaigns, notes, outbox, releases, routing, stops
 from hanwave.rollout.events import Leg
 
@@ -178,7 +178,7 @@ class Sender:
 
     ledger: Engine
     route: Route
-    credentials: Credentials
+    keys: Keys
     clock: Callable[[], datetime]
 
     def __call__(self, outbox_id: int) -> str | None:
@@ -239,7 +239,7 @@ class Sender:
         if not isinstance(body, duis.ActivateFirmware):
             stop = self._stop(connection, request)
             return Delivery("granted", stop) if stop else _Draft(request, body)
-        self.credentials.gbcs_certificate.check(Role.SUPPLIER, self.clock())
+        self._own(request).gbcs_certificate.check(Role.SUPPLIER, self.clock())
         expected, question = precommand_of(RequestID.parse(request.request_id), body), self._signed(request, body)
         first = outbox.begin_transform(connection, request.id, self.clock())
         if isinstance(first, str):
@@ -263,16 +263,24 @@ class Sender:
         return str(stop) if stop else None
 
     def _signed(self, request: outbox.Request, body: duis.RequestBody) -> bytes:
-        message = duis.Request.of(RequestID.parse(request.request_id), body)
-        return duis.sign(message, self.credentials.xml_key, self.credentials.xml_certificate, self.clock())
+        message, own = duis.Request.of(RequestID.parse(request.request_id), body), self._own(request)
+        return duis.sign(message, own.xml_key, own.xml_certificate, self.clock())
+
+    def _own(self, request: outbox.Request) -> Credentials:
+        return of_user(self.keys, request.user_id)
+
+    @property
+    def _trust(self) -> duis.TrustStore:
+        """The DCC's signers: the same, whoever asks."""
+        return next(iter(self.keys.values())).trust
 
     def _command(self, draft: _Draft, body: duis.ActivateFirmware, question: bytes) -> duis.SignedPreCommand | Delivery:
         """The signed pre-command of an 11.3 (domain 2.7), or what the Transform Service's refusal makes of it."""
         request_id = RequestID.parse(draft.request.request_id)
-        reply = read_reply(self.route.transform(question), request_id, self.credentials.trust, self.clock())
+        reply = read_reply(self.route.transform(question), request_id, self._trust, self.clock())
         if reply.answer.accepted:
             payload = checked_precommand(reply, draft.expected)
-            return duis.SignedPreCommand(gbcs.sign_precommand(payload, self.credentials.gbcs_key), body.at)
+            return duis.SignedPreCommand(gbcs.sign_precommand(payload, self._own(draft.request).gbcs_key), body.at)
         return self._refused(draft.request, reply.answer, first=draft.first)
 
     def _refused(self, request: outbox.Request, answer: outbox.Answer, *, first: bool) -> Delivery:
@@ -298,7 +306,7 @@ class Sender:
         post = self.route.non_device if request.service_reference in _NON_DEVICE else self.route.send_command
         try:
             raw = post(leave.body)
-            reply = read_reply(raw, RequestID.parse(request.request_id), self.credentials.trust, self.clock())
+            reply = read_reply(raw, RequestID.parse(request.request_id), self._trust, self.clock())
         except NeverSent as error:
             return self._never_left(request, leave, str(error))
         except (RouteError, ReplyError) as error:

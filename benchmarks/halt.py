@@ -35,7 +35,7 @@ from activities.requests import Sender
 from activities.wave import DeviceStart, WaveRef
 from benchmarks.happy import load, write_fleet
 from hanwave import settings
-from hanwave.keys import load_credentials
+from hanwave.keys import load_keys
 from hanwave.ledger import control, database, planning
 from hanwave.ledger.stops import Scope
 from hanwave.rollout.request import parse_request
@@ -275,9 +275,8 @@ def started(folder: Path, sizes: dict[str, int], delays: str) -> Iterator[Bench]
         told = settings.load()
         ledger = database.engine(settings.needed(told.postgres, "postgres").dsn.get_secret_value(), pool=_THREADS)
         load(ledger, folder / "samples")
-        credentials = load_credentials(settings.needed(told.signing, "signing"), settings.needed(told.trust, "trust"))
         with StraightRoute(settings.needed(told.dcc, "dcc")) as route:
-            sender = Sender(ledger, route, credentials, lambda: datetime.now(UTC))
+            sender = Sender(ledger, route, load_keys(told), lambda: datetime.now(UTC))
             yield Bench(stack, ledger, GatewayActivities(ledger, sender, ACCESS_CONTROL_BROKER))
         ledger.dispose()
 

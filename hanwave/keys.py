@@ -1,6 +1,9 @@
-"""The keys and certificates of an installation, read from the files that its settings name. Nothing keeps them but memory."""
+"""The keys and certificates of an installation, read from the files that its settings name. Nothing keeps them but memory.
 
-from collections.abc import Iterable
+Guarantee: what a User ID sends is signed by its own keys, or not at all.
+"""
+
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,12 +11,12 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from hanwave import duis
 from hanwave.credentials import Certificate, CredentialError, Role, load_private_key
-from hanwave.settings import Signing, Trust
+from hanwave.settings import Settings, Signing, Trust, needed
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What signs our requests and commands, and whose signatures we accept."""
+    """What signs the requests and commands of one User ID, and whose signatures it accepts."""
 
     xml_key: EllipticCurvePrivateKey = field(repr=False)
     xml_certificate: Certificate
@@ -22,11 +25,45 @@ class Credentials:
     trust: duis.TrustStore
 
 
-def load_credentials(signing: Signing, trust: Trust) -> Credentials:
+Keys = Mapping[str, Credentials]
+"""The credentials of each User ID that sends from here."""
+
+
+def load_keys(settings: Settings) -> Keys:
     """Read them; CredentialError names the file that is wrong, or the two that do not belong together."""
+    trust = load_trust(needed(settings.trust, "trust"))
+    every = (needed(settings.signing, "signing"), *settings.suppliers.values())
+    keys: dict[str, Credentials] = {}
+    for signing in every:
+        found = _credentials(signing, trust)
+        user_id = str(found.xml_certificate.eui)
+        if user_id in keys:
+            raise CredentialError(
+                f"the User ID {user_id} is signed for twice, by [signing] or [suppliers.NAME]: keep one"
+            )
+        keys[user_id] = found
+    return keys
+
+
+def of_user(keys: Keys, user_id: str) -> Credentials:
+    """The credentials of a User ID; CredentialError where there are none, as its requests are signed by no other's."""
+    if user_id not in keys:
+        raise CredentialError(
+            f"nothing here signs for the User ID {user_id}, only for {', '.join(keys)}: name its keys under"
+            " [suppliers.NAME] in the settings"
+        )
+    return keys[user_id]
+
+
+def _credentials(signing: Signing, trust: duis.TrustStore) -> Credentials:
     xml_key, xml_certificate = _pair(signing.xml_key, signing.xml_certificate)
     gbcs_key, gbcs_certificate = _pair(signing.gbcs_key, signing.gbcs_certificate)
-    return Credentials(xml_key, xml_certificate, gbcs_key, gbcs_certificate, load_trust(trust))
+    if xml_certificate.eui != gbcs_certificate.eui:
+        raise CredentialError(
+            f"{signing.xml_certificate} is of {xml_certificate.eui} and {signing.gbcs_certificate} of"
+            f" {gbcs_certificate.eui}: one User ID's requests and commands are signed by its own keys"
+        )
+    return Credentials(xml_key, xml_certificate, gbcs_key, gbcs_certificate, trust)
 
 
 def load_trust(trust: Trust) -> duis.TrustStore:

@@ -186,6 +186,8 @@ class Settings(BaseSettings):
     receive: Receive | None = None
     lookup: Lookup | None = None
     signing: Signing | None = None
+    suppliers: dict[str, Signing] = {}
+    """The keys of further User IDs that send from here, by any name: whose each is, its XML certificate says."""
     trust: Trust | None = None
 
     @classmethod
@@ -288,16 +290,20 @@ def _source(name: str, path: Path | None) -> str:
 
 def dump(settings: Mapping[str, str], base: Mapping[str, Any]) -> str:
     """TOML of a file's settings (base) with others, by dotted name, over them."""
-    tables: dict[str, dict[str, Any]] = {"": {}}
-    for name, value in base.items():
-        if isinstance(value, Mapping):
-            tables[name] = dict(value)
-        else:
-            tables[""][name] = value
+    tables: dict[str, dict[str, Any]] = {}
+    _gather(base, "", tables)
     for name, value in settings.items():
         section, _, field = name.rpartition(".")
         tables.setdefault(section, {})[field] = value
     return "".join(_table(name, values) for name, values in tables.items() if values)
+
+
+def _gather(values: Mapping[str, Any], name: str, tables: dict[str, dict[str, Any]]) -> None:
+    """Each table within a table, by its dotted name."""
+    tables[name] = {field: value for field, value in values.items() if not isinstance(value, Mapping)}
+    for field, value in values.items():
+        if isinstance(value, Mapping):
+            _gather(value, f"{name}.{field}" if name else field, tables)
 
 
 def _table(name: str, values: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from activities.guard import Guarded
 from activities.requests import Sender
 from activities.withdraw import Withdrawals
 from hanwave import settings
-from hanwave.keys import load_credentials
+from hanwave.keys import load_keys
 from hanwave.ledger import database
 from hanwave.ledger.witness import Witness
 from hanwave.settings import Settings, needed
@@ -33,10 +33,10 @@ _LOG = logging.getLogger("hanwave.gateway")
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Work until told to stop."""
     ledger = database.engine(needed(settings.postgres, "postgres").dsn.get_secret_value(), pool=16)
-    credentials = load_credentials(needed(settings.signing, "signing"), needed(settings.trust, "trust"))
+    keys = load_keys(settings)
     acb = needed(settings.acb_id, "acb_id")
     with StraightRoute(needed(settings.dcc, "dcc")) as route:
-        sender = Sender(ledger, route, credentials, lambda: datetime.now(UTC))
+        sender = Sender(ledger, route, keys, lambda: datetime.now(UTC))
         witness = Witness(settings.state / "witness" / "gateway.json")
         deliver = Guarded(ledger, sender, witness, lambda: datetime.now(UTC))
         async with withdrawing(Withdrawals(ledger, deliver, lambda: datetime.now(UTC))):

@@ -106,6 +106,8 @@ class Quarantine(_Document):
     threshold: Annotated[int, Field(ge=0)]
     window: Annotated[float, Field(gt=0)] = 86_400
     services: tuple[str, ...] = ("11.1", "11.3", "11.4")
+    users: tuple[str, ...] = ()
+    """The User IDs that have this threshold; not given: each."""
 
 
 class Outage(_Document):

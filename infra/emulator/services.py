@@ -117,6 +117,8 @@ class Gateway:
         service, user = request.service_reference, str(request.request_id.originator)
         if limit is None or service not in limit.services or request.command_variant == 4:
             return None
+        if limit.users and user not in limit.users:
+            return None
         count = world.store.value(
             "SELECT count(*) FROM request WHERE user = ? AND service = ? AND at > ? AND command_variant <> 4",
             *(user, service, world.clock() - limit.window),

@@ -12,7 +12,7 @@ from hanwave.rollout.device import State
 from hanwave.rollout.events import Leg
 from tests.ledger.test_permit_and_outbox import hold_image
 from tests.support import messages as m
-from tests.support.ledger import World, eui
+from tests.support.ledger import US, World, eui
 from tests.support.requests import Dcc
 from tests.support.routing import ask
 from tests.support.routing import deliver as hear
@@ -35,7 +35,7 @@ def test_what_is_in_flight_keeps_its_bytes_and_what_comes_after_is_signed_by_the
         Sender(
             world.engine,
             dcc,
-            Credentials(pki.ours.key, pki.ours.certificate, each.key, each.certificate, pki.trust),
+            {US: Credentials(pki.ours.key, pki.ours.certificate, each.key, each.certificate, pki.trust)},
             lambda: world.now,
         )
         for each in (pki.gbcs, renewed)

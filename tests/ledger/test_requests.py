@@ -18,7 +18,7 @@ from hanwave.rollout.events import Kind, Leg
 from hanwave.rollout.policy import ActivationMode, Policy, Wave
 from tests.support import ledger as support
 from tests.support import messages as m
-from tests.support.ledger import World
+from tests.support.ledger import US, World
 from tests.support.requests import MANUFACTURER_IMAGE, Dcc, granted, image, row
 from tests.support.routing import ask, events
 from tests.support.routing import deliver as hear
@@ -45,7 +45,7 @@ def dcc(world, pki):
 @pytest.fixture
 def sender(world, dcc, pki):
     held = Credentials(pki.ours.key, pki.ours.certificate, pki.gbcs.key, pki.gbcs.certificate, pki.trust)
-    return Sender(world.engine, dcc, held, lambda: world.now)
+    return Sender(world.engine, dcc, {US: held}, lambda: world.now)
 
 
 @pytest.fixture(autouse=True)

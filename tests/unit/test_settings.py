@@ -207,6 +207,12 @@ def test_settings_over_a_file_keep_what_they_do_not_name(folder: Path) -> None:
     assert merged["trust"]["certificates"] == ["trust", "extra.pem"]
 
 
+def test_settings_over_a_file_keep_its_tables_within_tables() -> None:
+    base = {"suppliers": {"gas": {"xml_key": "gas.key"}, "heat": {"xml_key": "heat.key"}}}
+    merged = tomllib.loads(dump({"suppliers.gas.xml_key": "new.key"}, base))
+    assert merged == {"suppliers": {"gas": {"xml_key": "new.key"}, "heat": {"xml_key": "heat.key"}}}
+
+
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_any_text_survives_the_file(text: str) -> None:
     assert tomllib.loads(dump({"temporal.address": text}, {})) == {"temporal": {"address": text}}
