@@ -7,6 +7,7 @@ whole. It decides nothing else.
 """
 
 import asyncio
+import itertools
 import logging
 from datetime import UTC, datetime, timedelta
 
@@ -25,6 +26,8 @@ from workers.process import run
 from workers.wiring import connect, telemetry
 
 ROUND = timedelta(seconds=30)
+_WHOLE = 120
+"""Rounds, an hour of them, of which the first chains what committed late, behind others' rows, too."""
 _LOG = logging.getLogger("hanwave.warden")
 _ENDED_BY_HAND = "ExecutionStatus IN ('Terminated', 'Canceled', 'Failed', 'TimedOut')"
 
@@ -34,10 +37,12 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     ledger = database.engine(needed(settings.postgres, "postgres").dsn.get_secret_value())
     witness = Witness(settings.state / "witness" / "warden.json")
     client = await connect(settings.temporal, runtime=telemetry(settings.metrics, settings.metrics.warden))
-    while not stop.is_set():
+    for number in itertools.count():
+        if stop.is_set():
+            return
         try:
             await asyncio.to_thread(stop_if_restored, ledger, witness, "warden", datetime.now(UTC))
-            await make_round(client, ledger, datetime.now(UTC))
+            await make_round(client, ledger, datetime.now(UTC), whole=number % _WHOLE == 0)
             await asyncio.to_thread(_remember, ledger, witness)
         except Exception:  # noqa: BLE001 - whatever it was, the next round may do better, and the heart stays still
             _LOG.exception("the round failed")
@@ -47,13 +52,16 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             continue
 
 
-async def make_round(client: Client, ledger: Engine, now: datetime) -> None:
-    """One round: look after campaigns, waves and devices, then the tallies and the audit chain, then beat the heart."""
+async def make_round(client: Client, ledger: Engine, now: datetime, *, whole: bool = False) -> None:
+    """One round: look after campaigns, waves and devices, then the tallies and the audit chain, then beat the heart.
+
+    whole: no row is too old to be chained.
+    """
     for workflow_id, scope in await asyncio.to_thread(_expected, ledger):
         if await _closed(client, workflow_id):
             await asyncio.to_thread(_halt, ledger, scope, f"{workflow_id} was closed in the engine without its end")
     await _restart_devices(client, ledger, now)
-    await asyncio.to_thread(_keep_house, ledger, now)
+    await asyncio.to_thread(_keep_house, ledger, now, whole=whole)
 
 
 def _expected(ledger: Engine) -> list[tuple[str, stops.Scope]]:
@@ -129,11 +137,11 @@ def _by_campaign(ids: list[str]) -> dict[str, list[str]]:
     return found
 
 
-def _keep_house(ledger: Engine, now: datetime) -> None:
+def _keep_house(ledger: Engine, now: datetime, *, whole: bool) -> None:
     with ledger.begin() as connection:
         campaigns.roll_up(connection)
         budgets.roll_up(connection, now)
-    audit.catch_up(ledger)
+    audit.catch_up(ledger, whole=whole)
     with ledger.begin() as connection:
         beats.beat(connection, beats.WARDEN, now)
 

@@ -18,8 +18,9 @@ from hanwave.ledger.database import LedgerError
 _LOCK = 0x63686169  # "chai": the advisory lock of the chainer
 BATCH = 5000
 """Rows a transaction: some 5 MB in memory, and under a second."""
-MARGIN = 100_000
-"""How far behind the youngest chained row a row may commit and still be found at once; a whole pass finds all."""
+MARGIN = 20_000
+"""How far behind the youngest chained row a row may commit, or change for the last time, and still be found at once; a
+whole pass finds all. Every round looks at so many rows of each source: at 2 us each, half a percent of a core."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +48,11 @@ SOURCES = {
         "outbox",
         "id, request_id, service_reference, permit_class, leg, user_id, campaign, wave, update_id, parameters, granted_at",
     ),
-    "outbox.ready": _Source("outbox", "id, digest", "digest IS NOT NULL", in_order=False),
+    "outbox.ready": _Source("outbox", "id, digest", "digest IS NOT NULL"),
     "outbox.ended": _Source(
         "outbox",
         "id, state, code, sends, sending_at, answered_at",
         "state IN ('acknowledged', 'refused', 'abandoned')",
-        in_order=False,
     ),
     "stop.placed": _Source("stop", "id, scope, value, leg, kind, reason, actor, at"),
     "stop.lifted": _Source("stop", "id, lifted_at, lifted_by, lift_reason", "lifted_at IS NOT NULL", in_order=False),
@@ -63,7 +63,7 @@ def chain(connection: Connection, *, most: int = BATCH, whole: bool = False) -> 
     """Chain at most that many rows in this transaction; how many were. LedgerError where another chainer is at work.
 
     whole looks at every row; otherwise those that a table's youngest chained row has left more than MARGIN ids behind
-    are not looked at. Call it with whole now and then: hourly.
+    are not looked at. Call it with whole now and then, as the warden does.
     """
     if not connection.execute(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": _LOCK}).scalar_one():
         raise LedgerError("another chainer is at work on this ledger: one is enough, and may chain at a time")

@@ -107,7 +107,11 @@ def roll_up(connection: Connection) -> int:
     """Add the deltas together; the number of rows that went. Readers see the same sums before, during and after."""
     result = connection.execute(
         text(
-            "WITH gone AS (DELETE FROM tally RETURNING campaign, wave, model, state, delta)"
+            # Of a past campaign each sum is one row already: it stays as it is.
+            "WITH many AS (SELECT campaign, wave, model, state FROM tally GROUP BY 1, 2, 3, 4 HAVING count(*) > 1),"
+            " gone AS (DELETE FROM tally t USING many m"
+            " WHERE (t.campaign, t.wave, t.model, t.state) = (m.campaign, m.wave, m.model, m.state)"
+            " RETURNING t.campaign, t.wave, t.model, t.state, t.delta)"
             " INSERT INTO tally (campaign, wave, model, state, delta)"
             " SELECT campaign, wave, model, state, sum(delta) FROM gone GROUP BY 1, 2, 3, 4 HAVING sum(delta) <> 0"
         )

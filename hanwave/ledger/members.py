@@ -34,18 +34,33 @@ class Try(NamedTuple):
     """When a future-dated activation falls due."""
 
 
-def asked(connection: Connection, requests: set[str]) -> dict[str, list[Member]]:
-    """The devices of those requests of ours; open: the update still has its device's lease."""
-    rows = connection.execute(
-        text(
-            "SELECT o.request_id, m.update_id, m.eui, m.hop, m.leg, m.attempt, o.user_id, o.granted_at,"
-            " l.update_id IS NOT NULL AS open FROM outbox o JOIN outbox_device m ON m.outbox_id = o.id"
-            " LEFT JOIN lease l ON l.eui = m.eui AND l.update_id = m.update_id WHERE o.request_id = ANY(:ids)"
-        ),
-        {"ids": sorted(requests)},
-    )
+_ASKED = text(
+    """
+    SELECT o.request_id, m.update_id, m.eui, m.hop, m.leg, m.attempt, o.user_id, o.granted_at, l.update_id IS NOT NULL AS open
+    FROM unnest(CAST(:requests AS text[]), CAST(:euis AS text[])) AS f(request_id, eui)
+    JOIN outbox o ON o.request_id = f.request_id
+    -- One device of a batch is found by its update: a batch has thousands, and each of them sends alerts that name it.
+    JOIN LATERAL (
+        SELECT * FROM outbox_device d WHERE d.outbox_id = o.id AND f.eui IS NULL
+        UNION ALL
+        SELECT d.* FROM campaign_device u JOIN outbox_device d ON d.outbox_id = o.id AND d.update_id = u.id
+        WHERE u.campaign = o.campaign AND u.eui = f.eui
+    ) m ON true
+    LEFT JOIN lease l ON l.eui = m.eui AND l.update_id = m.update_id
+    """
+)
+
+
+def asked(connection: Connection, named: set[tuple[str, str | None]]) -> dict[str, list[Member]]:
+    """The devices of those requests of ours: the one that is named with each, or (None) all of it.
+
+    open: the update still has its device's lease.
+    """
+    whole = {request for request, eui in named if eui is None}
+    wanted = sorted((request, eui or "") for request, eui in named if eui is None or request not in whole)
+    values = {"requests": [request for request, _ in wanted], "euis": [eui or None for _, eui in wanted]}
     found: dict[str, list[Member]] = {}
-    for r in rows:
+    for r in connection.execute(_ASKED, values):
         member = Member(r.update_id, r.eui, r.hop, r.user_id, "", r.open, Leg(r.leg), r.attempt, r.granted_at)
         found.setdefault(r.request_id, []).append(member)
     return found

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 from hanwave.ledger import budgets, throttle
 from hanwave.ledger.campaigns import Frame
 from hanwave.ledger.checks import exposed
-from hanwave.ledger.tables.campaigns import REACHED
+from hanwave.ledger.tables.campaigns import REACHED, UNREACHED
 from hanwave.rollout.events import Leg
 from hanwave.rollout.pace import COMMUNICATION, Answers, Pace, allowance, rate
 
@@ -22,7 +22,8 @@ PICK_AGAIN = timedelta(minutes=5)
 """A device that was given its turn and made nothing of it (its signal was lost) is given it again after this long."""
 LOOK_BACK = timedelta(hours=1)
 """What a region's rate is judged by; one that nobody has asked for so long begins anew at the policy's rate."""
-_MOST = 2000  # turns a sweep
+_MOST = 2000
+"""Turns a sweep, and turns that are given and not taken yet: more would be given again before the gateway comes to them."""
 
 # An answer of the DCC's inventory says nothing of the device, nor does a refusal for another reason.
 _ANSWERS = text(
@@ -35,8 +36,8 @@ _ANSWERS = text(
     """
 )
 _ANY_UNREACHED = text(
-    f"SELECT EXISTS (SELECT 1 FROM device_event WHERE recorded_at > :since AND {REACHED}"
-    " AND (kind = 'unreached' OR (kind = 'refused' AND detail = ANY(:codes))))"
+    f"SELECT EXISTS (SELECT 1 FROM device_event WHERE recorded_at > :since AND {UNREACHED}"
+    " AND (kind = 'unreached' OR detail = ANY(:codes)))"
 )
 
 
@@ -52,16 +53,21 @@ def slowed(connection: Connection, pace: Pace, now: datetime) -> dict[str, float
     return {region: each for region, each in rates.items() if each < pace.most}
 
 
+# Where every region and hub may have as many as there are turns, the oldest of each step are enough: window says how many.
+_DUE = """
+    (SELECT u.id, u.due_at, u.step, u.eui FROM campaign_device u
+    WHERE u.campaign = :campaign AND u.wave = :wave AND u.due_at <= :now
+    AND (u.picked_at IS NULL OR u.picked_at <= :since) AND {}
+    ORDER BY u.due_at, u.id LIMIT CAST(:window AS int))
+"""
 _PICK = text(
-    """
+    f"""
     WITH due AS (
         SELECT u.id, u.due_at, u.step, d.region, d.hub,
             row_number() OVER (PARTITION BY d.region ORDER BY u.due_at, u.id) AS in_region,
             row_number() OVER (PARTITION BY d.hub ORDER BY u.due_at, u.id) AS at_hub
-        FROM campaign_device u LEFT JOIN device d ON d.eui = u.eui
-        WHERE u.campaign = :campaign AND u.wave = :wave AND u.due_at <= :now
-        AND (u.picked_at IS NULL OR u.picked_at <= :since)
-        AND (u.step = 'activate' OR (u.step = 'read' AND u.state = 'unknown'))
+        FROM ({_DUE.format("u.step = 'activate'")} UNION ALL {_DUE.format("u.step = 'read' AND u.state = 'unknown'")}) u
+        LEFT JOIN device d ON d.eui = u.eui
     ), ready AS (
         SELECT due.id, due.due_at, due.step, row_number() OVER (PARTITION BY due.step ORDER BY due.due_at, due.id) AS in_step
         FROM due
@@ -90,7 +96,7 @@ def pick(connection: Connection, frame: Frame, wave: int, now: datetime, since: 
     span = min(since, PICK_AGAIN)
     pace = frame.policy.pace.model_copy(update={"overall": throttle.pace(connection, frame.name)})
     picked = _picked(connection, frame.name, wave, now)
-    most = min(allowance(pace.overall, span, now), _MOST)
+    most = min(allowance(pace.overall, span, now), _MOST - picked)
     if most <= 0:
         return []
     cap = frame.policy.of_wave(wave).exposure_cap - exposed(connection, frame, wave) - picked
@@ -107,6 +113,7 @@ def pick(connection: Connection, frame: Frame, wave: int, now: datetime, since: 
         "rooms": [allowance(each, span, now) for each in rates.values()],
         "in_region": allowance(pace.most, span, now),
         "gap": now - pace.hub_gap if pace.hub_gap else None,
+        "window": None if rates or pace.hub_gap or pace.region else most,
     }
     return sorted(connection.execute(_PICK, values).scalars())
 

@@ -164,7 +164,9 @@ def _kind(outcome: _Outcome) -> tuple[Route, str | None]:
 def _match(connection: Connection, outcomes: Sequence[_Outcome]) -> None:
     """Whom each finding is about, by the request that it answers, else by the device's open update."""
     found = [finding for outcome in outcomes for finding in outcome.found]
-    asked = members.asked(connection, {str(f.request_id) for f in found if f.request_id})
+    asked = members.asked(
+        connection, {(str(f.request_id), str(f.eui) if f.eui else None) for f in found if f.request_id}
+    )
     open_updates = members.open_updates(connection, {str(f.eui) for f in found if f.eui})
     ids = {m.update_id for some in asked.values() for m in some} | {m.update_id for m in open_updates.values()}
     tries = members.tries(connection, ids)
@@ -185,7 +187,8 @@ def _answers(
     tries: Mapping[int, list[Try]],
 ) -> None:
     """A finding that names a request of ours: of one of its devices, or of all."""
-    about = [m for m in answered if finding.eui is None or m.eui == str(finding.eui)]
+    eui = str(finding.eui) if finding.eui else None
+    about = [m for m in answered if eui is None or m.eui == eui]
     for member in about:
         if member.open:
             outcome.facts.append(_fact(member, _event(finding, member, tries), outcome.received))

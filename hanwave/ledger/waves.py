@@ -14,6 +14,7 @@ from hanwave.ledger import campaigns, control, judging, late, leavers, overview,
 from hanwave.ledger.checks import Refusals
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.standing import Fact, Folded, lock, record, refold, standings
+from hanwave.ledger.tables.campaigns import TO_START, TO_TELL
 from hanwave.rollout.decide import Decision, Outcome, Step
 from hanwave.rollout.events import Event, Kind, Leg
 
@@ -59,8 +60,8 @@ def sweep(connection: Connection, campaign: str, wave: int, now: datetime, since
         distribute=0 if images else _waiting(connection, campaign, wave, now),
         wake=[] if turns else pacing.pick(connection, frame, wave, now, since),
         read=_reads(connection, campaign, wave, now),
-        start=_euis(connection, campaign, wave, "NOT started AND state NOT IN ('planned', 'settled', 'closed')"),
-        ended=_euis(connection, campaign, wave, "started AND NOT told AND state IN ('settled', 'closed')"),
+        start=_euis(connection, campaign, wave, TO_START),
+        ended=_euis(connection, campaign, wave, TO_TELL),
         open=_open(connection, campaign, wave),
         next_due=_next_due(connection, campaign, wave, now),
         stopped=str(turns or images) if turns or images else None,

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
+from hanwave.ledger.tables.campaigns import IN_FLIGHT
 from hanwave.ledger.urgency import TAKER
 from hanwave.rollout.policy import Policy
 
@@ -21,14 +22,12 @@ UNHEARD = timedelta(minutes=5)
 """And one that it took, and of which the device has said nothing, after this long: answers queue when thousands are due."""
 
 # The latest 11.3 of each device whose activation may be outstanding; a permit that has not left counts too.
-_DATED = """
+_DATED = f"""
     SELECT DISTINCT ON (u.id) u.id, u.campaign, u.wave, u.eui, u.state, c.user_id, b.id AS request, b.sends,
         CAST(b.parameters ->> 'at' AS timestamptz) AS at
-    FROM campaign c JOIN wave w ON w.campaign = c.name
-    JOIN campaign_device u ON u.campaign = w.campaign AND u.wave = w.number
-        AND u.state IN ('activating', 'scheduled', 'unknown', 'quarantined')
+    FROM (SELECT * FROM campaign_device WHERE {IN_FLIGHT}) u
+    JOIN campaign c ON c.name = u.campaign AND c.policy ->> 'activation' = 'future_dated'
     JOIN outbox b ON b.update_id = u.id AND b.leg = 'activate'
-    WHERE c.policy ->> 'activation' = 'future_dated'
     ORDER BY u.id, b.id DESC
 """
 

@@ -64,6 +64,14 @@ class LeftOut(SQLModel, table=True):
     reason: str
 
 
+TO_START = "NOT started AND state NOT IN ('planned', 'settled', 'closed')"
+"""Updates whose workflows are to be started."""
+TO_TELL = "started AND NOT told AND state IN ('settled', 'closed')"
+"""Updates whose workflows are to be told that they have ended."""
+IN_FLIGHT = "state IN ('activating', 'scheduled', 'unknown', 'quarantined')"
+"""Updates whose activation may be outstanding."""
+
+
 class CampaignDevice(SQLModel, table=True):
     """One device's update. Everything after eui is the fold of its events, kept for the queries that pick and count."""
 
@@ -101,11 +109,17 @@ class CampaignDevice(SQLModel, table=True):
         Index("campaign_device_state", "campaign", "wave", "state"),
         Index("campaign_device_due", "campaign", "wave", "step", "due_at"),
         Index("campaign_device_eui", "eui"),
+        # What every sweep, or every second, is asked for, and what few rows ever are.
+        Index("campaign_device_to_start", "campaign", "wave", "id", postgresql_where=sql(TO_START)),
+        Index("campaign_device_to_tell", "campaign", "wave", "id", postgresql_where=sql(TO_TELL)),
+        Index("campaign_device_in_flight", "id", postgresql_where=sql(IN_FLIGHT)),
     )
 
 
 REACHED = "kind IN ('unreached', 'refused', 'scheduled', 'activated', 'activation_failed', 'version')"
 """What tells whether devices can be reached: by its index the pace looks at the last hours alone."""
+UNREACHED = "kind IN ('unreached', 'refused')"
+"""And what tells that one may not be: mostly there is none."""
 
 
 class DeviceEvent(SQLModel, table=True):
@@ -138,6 +152,7 @@ class DeviceEvent(SQLModel, table=True):
         ),
         Index("device_event_quarantined", "update_id", postgresql_where=sql("kind = 'quarantined'")),
         Index("device_event_reached", "recorded_at", postgresql_where=sql(REACHED)),
+        Index("device_event_unreached", "recorded_at", postgresql_where=sql(UNREACHED)),
     )
 
 

@@ -125,6 +125,13 @@ def upgrade() -> None:  # noqa: PLR0915 - as many as there are tables and indexe
             "kind IN ('unreached', 'refused', 'scheduled', 'activated', 'activation_failed', 'version')"
         ),
     )
+    op.create_index(
+        "device_event_unreached",
+        "device_event",
+        ["recorded_at"],
+        unique=False,
+        postgresql_where=sa.text("kind IN ('unreached', 'refused')"),
+    )
     op.create_table(
         "forecast",
         sa.Column("digest", sa.String(), nullable=False),
@@ -434,6 +441,27 @@ def upgrade() -> None:  # noqa: PLR0915 - as many as there are tables and indexe
     )
     op.create_index("campaign_device_due", "campaign_device", ["campaign", "wave", "step", "due_at"], unique=False)
     op.create_index("campaign_device_eui", "campaign_device", ["eui"], unique=False)
+    op.create_index(
+        "campaign_device_in_flight",
+        "campaign_device",
+        ["id"],
+        unique=False,
+        postgresql_where=sa.text("state IN ('activating', 'scheduled', 'unknown', 'quarantined')"),
+    )
+    op.create_index(
+        "campaign_device_to_start",
+        "campaign_device",
+        ["campaign", "wave", "id"],
+        unique=False,
+        postgresql_where=sa.text("NOT started AND state NOT IN ('planned', 'settled', 'closed')"),
+    )
+    op.create_index(
+        "campaign_device_to_tell",
+        "campaign_device",
+        ["campaign", "wave", "id"],
+        unique=False,
+        postgresql_where=sa.text("started AND NOT told AND state IN ('settled', 'closed')"),
+    )
     op.create_index("campaign_device_state", "campaign_device", ["campaign", "wave", "state"], unique=False)
     op.create_table(
         "left_out",
