@@ -8,7 +8,7 @@ from hanwave.firmware.document import release_from_dict
 from hanwave.firmware.paths import upgrades_of
 from hanwave.firmware.release import Release
 from hanwave.ledger import urgency
-from hanwave.rollout.cohort import Candidate, Stepping, Wanted
+from hanwave.rollout.cohort import NOT_OURS, Candidate, Stepping, Wanted
 from hanwave.rollout.policy import DeviceType
 from hanwave.rollout.request import CampaignRequest
 
@@ -45,7 +45,8 @@ _COHORT = text(
         AND (cardinality(CAST(:devices AS text[])) = 0 OR d.eui = ANY(:devices))
         AND (CAST(:new_to AS text) IS NULL OR NOT EXISTS (
             SELECT 1 FROM campaign_device k WHERE k.campaign = :new_to AND k.eui = d.eui)
-            AND NOT EXISTS (SELECT 1 FROM left_out k WHERE k.campaign = :new_to AND k.eui = d.eui))
+            AND NOT EXISTS (SELECT 1 FROM left_out k
+                WHERE k.campaign = :new_to AND k.eui = d.eui AND k.reason <> :not_ours))
     """
 ).execution_options(yield_per=_BLOCK)
 
@@ -53,7 +54,10 @@ _COHORT = text(
 def candidates(
     connection: Connection, request: CampaignRequest, kind: DeviceType, user_id: str, new_to: str | None = None
 ) -> Iterator[Candidate]:
-    """The devices of the type that match the request's filters, as they come; new_to: only those its plan did not know."""
+    """The devices of the type that match the request's filters, as they come.
+
+    new_to: only those that this campaign's plan did not know, or left out as another supplier's and that were gained since.
+    """
     cohort = request.cohort
     rows = connection.execute(
         _COHORT,
@@ -70,6 +74,7 @@ def candidates(
             "versions": list(cohort.firmware_versions),
             "devices": list(cohort.devices),
             "new_to": new_to,
+            "not_ours": NOT_OURS,
         },
     )
     # In the order of Candidate's fields.

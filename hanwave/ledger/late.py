@@ -1,7 +1,8 @@
 """Late joiners: devices that entered a campaign's cohort after its plan was frozen, where its policy takes them.
 
 Guarantees: they join as the last wave opens, once, in the transaction that opens it, or not at all; what the plan left out
-stays left out; the digest that was approved covers the policy that takes them, and a note says how many came.
+stays left out, but for devices that were another supplier's then and were gained since; the digest that was approved covers
+the policy that takes them, and a note says how many came.
 """
 
 from datetime import datetime
@@ -9,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import Connection, text
 
 from hanwave.ledger import campaigns, cohort, notes, planning
-from hanwave.rollout.cohort import kind_of, unfit, unsuited
+from hanwave.rollout.cohort import kind_of, path_of, unfit, unsuited
 from hanwave.rollout.policy import LateJoiners
 from hanwave.rollout.request import CampaignRequest
 
@@ -22,9 +23,11 @@ def join(connection: Connection, campaign: str, wave: int, now: datetime) -> int
         return 0
     if connection.execute(opens, {"name": campaign, "wave": wave}).first() is None:
         return 0
-    euis = _joiners(connection, campaign, now)
+    paths = _joiners(connection, campaign, now)
+    euis = tuple(paths)
     if euis:
         campaigns.add_devices(connection, campaign, wave, euis, now)
+        campaigns.put_on_paths(connection, campaign, {eui: path for eui, path in paths.items() if path > 1})
         grown = text("UPDATE wave SET size = size + :n WHERE campaign = :name AND number = :wave")
         connection.execute(grown, {"n": len(euis), "name": campaign, "wave": wave})
         said = notes.Said(
@@ -34,14 +37,14 @@ def join(connection: Connection, campaign: str, wave: int, now: datetime) -> int
     return len(euis)
 
 
-def _joiners(connection: Connection, campaign: str, now: datetime) -> tuple[str, ...]:
+def _joiners(connection: Connection, campaign: str, now: datetime) -> dict[str, int]:
+    """Who joins, by which of the plan's paths: another way than those was not approved."""
     frame = campaigns.frame(connection, campaign)
     asked = connection.execute(text("SELECT request FROM campaign WHERE name = :n"), {"n": campaign}).scalar_one()
     request = CampaignRequest.model_validate(asked | {"policy": frame.policy.model_dump(mode="json")})
-    wanted = cohort.wanted(connection, planning.release(connection, frame.release))
+    wanted = cohort.wanted(connection, planning.release(connection, frame.release), frame.user_id)
     found = cohort.candidates(connection, request, frame.device_type, frame.user_id, new_to=campaign)
-    return tuple(
-        device.eui
-        for device in found
-        if not unsuited(wanted, kind_of(device)) and not unfit(device, now, frame.policy.dormant_after)
-    )
+    numbers = {tuple(hop.release for hop in path): number for number, path in enumerate(frame.paths, 1)}
+    fit = [d for d in found if not unsuited(wanted, kind_of(d)) and not unfit(d, now, frame.policy.dormant_after)]
+    paths = {device.eui: path_of(wanted, kind_of(device)) for device in fit}
+    return {eui: numbers[path] for eui, path in paths.items() if path in numbers}

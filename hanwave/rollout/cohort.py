@@ -100,6 +100,7 @@ class Kind(NamedTuple):
 
 NO_WAVE = "in none of the policy's waves"
 """Why a device is left out that nothing but the policy's shares and counts stands against."""
+NOT_OURS = "another supplier is responsible"
 DORMANT = "dormant: not heard for longer than the policy's dormant_after; it ends in customer action"
 """The lane of those unheard for long: outside the waves and their gates, and no failure of the campaign."""
 LEAVES = "changes supplier before the campaign can have ended"
@@ -124,7 +125,7 @@ def unsuited(wanted: Wanted, kind: Kind) -> str | None:
 def unfit(device: Candidate, at: datetime, dormant_after: timedelta | None) -> str | None:
     """The first reason that is the device's own for which it is left out at that time (aware UTC), or None."""
     if not device.ours:
-        return "another supplier is responsible"
+        return NOT_OURS
     if device.smi_status not in _REACHABLE:
         return "not commissioned"
     if device.leased_by is not None:

@@ -239,6 +239,15 @@ def test_late_joiners_are_not_in_the_campaign_where_the_policy_leaves_them(world
     assert world.count("note", "verb = 'join_late'") == 0
 
 
+def test_a_device_that_the_plan_left_out_as_anothers_joins_once_it_is_gained(world):
+    change(world, 0, import_supplier="another")
+    begin(world, {"late_joiners": "last_wave"})
+    change(world, 0, import_supplier=US)
+    open_last(world)
+    assert eui(0) in members(world, 2)
+    assert world.count("campaign_device") == 6
+
+
 def test_late_joiners_come_as_the_last_wave_opens_once_and_only_those_that_fit(world):
     change(world, 0, smi_status="Pending")
     begin(world, {"late_joiners": "last_wave"})
