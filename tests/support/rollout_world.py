@@ -1,12 +1,15 @@
 """The whole of hanwave in a folder of its own, with a small fleet: a test breaks parts of it while campaigns run."""
 
 import asyncio
+import csv
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from io import BytesIO, StringIO
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import httpx
@@ -16,14 +19,16 @@ from sqlalchemy.exc import OperationalError
 from hanwave.client import Client
 from hanwave.credentials import Certificate, load_private_key
 from hanwave.firmware.columns import default_map_text, read_column_map
-from hanwave.firmware.cpl import read_cpl
+from hanwave.firmware.cpl import CplEntry, read_cpl
 from hanwave.firmware.document import read_release
+from hanwave.firmware.terms import CplStatus
+from hanwave.identifiers import EUI64
 from hanwave.ledger import database, fleet, releases
 from hanwave.ledger.cpl import import_cpl
 from hanwave.rollout.policy import DeviceType
 from infra.demo.books import devices, disagreements
 from infra.demo.scenario import SIGNED
-from infra.emulator.pki import SUPPLIER
+from infra.emulator.pki import SECOND_SUPPLIER, SUPPLIER
 from infra.samples import make_samples
 from infra.stack.declared import PROCESSES, SETTINGS
 from infra.stack.stack import Stack
@@ -73,6 +78,9 @@ class Rollout:
 
     stack: Stack
     ledger: Engine
+    wrong: dict[str, Any] = field(default_factory=lambda: {"faults": []})
+    """All that goes wrong now, as the emulator was told it."""
+    changing: Lock = field(default_factory=Lock)
 
     @property
     def samples(self) -> Path:
@@ -93,14 +101,70 @@ class Rollout:
         return answer.json()
 
     def faults(self, *faults: dict[str, Any]) -> None:
-        self.lever("/faults", {"faults": list(faults)})
+        """These faults from now on, and nothing else that goes wrong."""
+        with self.changing:
+            self.wrong = {"faults": list(faults)}
+            self.lever("/faults", self.wrong)
+
+    def more_goes_wrong(self, *faults: dict[str, Any], **other: Any) -> None:
+        """These faults beside what goes wrong already: a scenario's own, while others run."""
+        with self.changing:
+            self.wrong |= other | {"faults": [*self.wrong["faults"], *faults]}
+            self.lever("/faults", self.wrong)
+
+    def device(self, eui: str) -> dict[str, Any]:
+        """What the emulator's books hold of a device, with its story."""
+        found: dict[str, Any] = httpx.get(f"{self.admin}/devices/{eui}", timeout=30).json()
+        return found
+
+    def hand_over(self, euis: Iterable[str], supplier: EUI64, **more: str) -> None:
+        """Those devices are that supplier's from now on: for the DCC, and in the fleet feed, which may say more of them."""
+        for eui in euis:
+            self.lever(f"/devices/{eui}", {"supplier": str(supplier)})
+        with (self.samples / "fleet.csv").open() as file:
+            rows = [row for row in csv.DictReader(file) if row["eui"] in euis]
+        suppliers = dict.fromkeys(("import_supplier", "gas_supplier"), str(supplier))
+        feed = StringIO()
+        writer = csv.DictWriter(feed, rows[0])
+        writer.writeheader()
+        writer.writerows(row | suppliers | more for row in rows)
+        refused, octets = self.samples / "refused.csv", BytesIO(feed.getvalue().encode())
+        with self.ledger.begin() as connection:
+            done = fleet.import_fleet(connection, octets, refused, "test", datetime.now(UTC))
+        assert (done.changed, done.refused) == (len(rows), 0), done
+
+    def set_cpl(self, version: str, status: CplStatus) -> None:
+        """What the Central Products List says of a version from now on, as the ledger imports it."""
+        found = [each for each in _cpl(self.samples) if str(each.firmware_version) == version]
+        changed = [replace(each, status=status) for each in found]
+        with self.ledger.begin() as connection:
+            assert import_cpl(connection, changed, "test", datetime.now(UTC)).changed == len(changed) > 0
+
+    def sign(self, release: str, user: str = "supplier") -> None:
+        """Sign a release with a supplier's key of now."""
+        _sign(self.ledger, self.samples, release, user)
 
     @asynccontextmanager
-    async def client(self) -> AsyncIterator[Client]:
+    async def client(self, user_id: EUI64 = SUPPLIER) -> AsyncIterator[Client]:
         async with Client.connect(
-            address=self.stack.temporal, dsn=self.stack.dsn, user_id=str(SUPPLIER), patience=30
+            address=self.stack.temporal, dsn=self.stack.dsn, user_id=str(user_id), patience=30
         ) as client:
             yield client
+
+    def states(self, campaign: str) -> dict[str, int]:
+        """How many of a campaign's devices ended so, or are so."""
+        statement = (
+            "SELECT coalesce(outcome, state) AS end, count(*) AS n FROM campaign_device WHERE campaign = :c GROUP BY 1"
+        )
+        return {row.end: row.n for row in self.rows(statement, c=campaign)}
+
+    def posts(self, campaign: str, leg: str | None = None) -> int:
+        """How many forward requests (of a leg) of a campaign were posted."""
+        statement = (
+            "SELECT count(*) FROM outbox WHERE campaign = :c AND permit_class = 'forward' AND sends > 0"
+            " AND (CAST(:leg AS text) IS NULL OR leg = :leg)"
+        )
+        return int(self.value(statement, c=campaign, leg=leg))
 
     def rows(self, statement: str, **values: Any) -> Sequence[Any]:
         """Ask the ledger; again, where the connection was lost with a server that was killed."""
@@ -141,13 +205,14 @@ class Rollout:
 
 @contextmanager
 def rollout(folder: Path, *, devices: int = 110, speed: float = 3) -> Iterator[Rollout]:
-    """A stack, ready, with its fleet and its releases imported. speed divides the emulator's demo delays (seconds)."""
+    """A stack of two User IDs, ready, with its fleet and its releases imported.
+
+    speed divides the emulator's demo delays (seconds). What is signed is signed for the first User ID.
+    """
     make_samples(folder / "samples", size=devices)
-    processes = [
-        replace(p, environment={**p.environment, "HANWAVE_EMULATOR_SPEED": str(speed)}) if p.name == "emulator" else p
-        for p in PROCESSES
-    ]
-    with Stack(folder, processes=processes, settings=SETTINGS) as stack:
+    told = {"HANWAVE_EMULATOR_SPEED": str(speed), "HANWAVE_EMULATOR_RECEIVERS": _RECEIVERS}
+    processes = [replace(p, environment={**p.environment, **told}) if p.name == "emulator" else p for p in PROCESSES]
+    with Stack(folder, processes=processes, settings=SETTINGS | _SECOND) as stack:
         ledger = database.engine(stack.dsn)
         try:
             _load(ledger, folder / "samples")
@@ -156,16 +221,33 @@ def rollout(folder: Path, *, devices: int = 110, speed: float = 3) -> Iterator[R
             ledger.dispose()
 
 
+_KEYS = "{state}/samples/pki/second"
+_SECOND = {
+    f"suppliers.second.{kind}_{part}": f"{_KEYS}-{kind}.{suffix}"
+    for kind in ("xml", "gbcs")
+    for part, suffix in (("key", "key"), ("certificate", "pem"))
+}
+_RECEIVERS = f'{{{{"{SECOND_SUPPLIER}": "https://127.0.0.1:{{receive}}/dcc"}}}}'
+
+
 def _load(ledger: Engine, samples: Path) -> None:
-    now, pki = datetime.now(UTC), samples / "pki"
-    key = load_private_key((pki / "supplier-gbcs.key").read_bytes(), "the supplier's GBCS key")
-    certificate = Certificate.load((pki / "supplier-gbcs.pem").read_bytes(), "the supplier's GBCS certificate")
+    now = datetime.now(UTC)
     with ledger.begin() as connection, (samples / "fleet.csv").open("rb") as file:
         fleet.import_fleet(connection, file, samples / "refused.csv", "test", now)
-    entries = read_cpl((samples / "cpl.csv").read_bytes().splitlines(), read_column_map(default_map_text())).entries
     with ledger.begin() as connection:
-        import_cpl(connection, entries, "test", now)
+        import_cpl(connection, _cpl(samples), "test", now)
         for path in sorted((samples / "releases").glob("*.json")):
             releases.import_release(connection, read_release(path.read_bytes()), (), "test", now)
-        for name in SIGNED:
-            releases.sign_release(connection, name, key, certificate, "test", now)
+    for name in SIGNED:
+        _sign(ledger, samples, name, "supplier")
+
+
+def _cpl(samples: Path) -> Sequence[CplEntry]:
+    return read_cpl((samples / "cpl.csv").read_bytes().splitlines(), read_column_map(default_map_text())).entries
+
+
+def _sign(ledger: Engine, samples: Path, release: str, user: str) -> None:
+    key = load_private_key((samples / "pki" / f"{user}-gbcs.key").read_bytes(), f"{user}'s GBCS key")
+    certificate = Certificate.load((samples / "pki" / f"{user}-gbcs.pem").read_bytes(), f"{user}'s GBCS certificate")
+    with ledger.begin() as connection:
+        releases.sign_release(connection, release, key, certificate, "test", datetime.now(UTC))
