@@ -237,7 +237,7 @@ def needed(section: _T | None, name: str) -> _T:
     """The section, or SettingsError: for a process that cannot do without it."""
     if section is None:
         path = config_file()
-        where = f"in {path}" if path else "in hanwave.toml"
+        where = f"in {path}" if path else "in hanwave.toml here (`hanwave up` writes one into .hanwave)"
         raise SettingsError(f"the setting {name} is missing: set {_variable(name)}__..., or [{name}] {where}")
     return section
 

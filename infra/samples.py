@@ -1,7 +1,7 @@
-"""Sample material for the demo and for trying hanwave by hand: a fleet, a Central Products List, and releases.
+"""Sample material for the demo and for trying hanwave by hand: a fleet, a Central Products List, releases and campaigns.
 
-`python -m infra.samples FOLDER` writes fleet.csv, emulator-fleet.csv, cpl.csv, pki/ and releases/NAME.json, if they are
-not there. The images have real sizes and no meaning: their octets are drawn from the seed. All of it is invented.
+`python -m infra.samples FOLDER` writes fleet.csv, emulator-fleet.csv, cpl.csv, pki/, releases/NAME.json, campaigns/NAME.json
+(requests) and behaviour.json (for rehearsals), if they are not there. The images have real sizes and no meaning: their octets are drawn from the seed. All of it is invented.
 """
 
 import csv
@@ -21,6 +21,7 @@ from hanwave.firmware.terms import CplStatus, DeviceType, FirmwareVersion, Hardw
 from infra.emulator.fleet import ALL_COLUMNS, MODELS, write_fleet
 from infra.emulator.fleet import Model as MarketModel
 from infra.emulator.pki import make_pki
+from infra.sample_campaigns import BEHAVIOUR, CAMPAIGNS
 
 MADE = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 CPL_HEADER = (
@@ -105,6 +106,16 @@ def make_samples(folder: Path, size: int = 400, seed: str = "demo") -> None:
         path = folder / "releases" / f"{sample.name}.json"
         if not path.exists():
             path.write_text(json.dumps(release_to_dict(release_of(sample))))
+    _write_campaigns(folder)
+
+
+def _write_campaigns(folder: Path) -> None:
+    """Requests that may be changed by hand: what is there stays as it is."""
+    (folder / "campaigns").mkdir(exist_ok=True)
+    wanted = {"behaviour.json": BEHAVIOUR} | {f"campaigns/{name}.json": each for name, each in CAMPAIGNS.items()}
+    for name, facts in wanted.items():
+        if not (folder / name).exists():
+            (folder / name).write_text(json.dumps(facts, indent=2) + "\n")
 
 
 def _write_fleets(folder: Path, size: int, seed: str) -> None:

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from hanwave.cli.output import AsJson, emit, read_file
+from hanwave.cli.output import AsJson, emit, naming, read_file
 from hanwave.errors import HanwaveError
 from hanwave.firmware.columns import default_map_text, read_column_map
 from hanwave.firmware.cpl import MAX_LINE, read_cpl
 
-app = typer.Typer(no_args_is_help=True, help="Check a Central Products List (CPL) file.")
+app = typer.Typer(no_args_is_help=True, help="Check a Central Products List (CPL) file, and import it.")
 
 
 @app.command(epilog="Example: hanwave cpl columns > map.yaml && hanwave cpl check cpl.csv --columns map.yaml")
@@ -28,7 +28,8 @@ def check(
 ) -> None:
     """Read every row; list each refused row with its line and reason, and end with code 1 if there is one."""
     text: bytes | str = read_file(columns, "the column map") if columns else default_map_text()
-    found = read_cpl(lines_of(file), read_column_map(text))
+    with naming(file):
+        found = read_cpl(lines_of(file), read_column_map(text))
     facts: dict[str, Any] = {
         "file": str(file),
         "columns": str(columns) if columns else "as shipped",

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from hanwave.cli.ledger_option import Actor, Database, actor_or_user, now, open_ledger
 from hanwave.cli.load_calendars import load_calendars
-from hanwave.cli.output import AsJson, emit
+from hanwave.cli.output import AsJson, emit, naming
 from hanwave.errors import HanwaveError
 from hanwave.ledger.database import connect
 from hanwave.ledger.exposure import exposure as by_exposure
@@ -41,7 +41,8 @@ def import_(
     try:
         with file.open("rb") as lines, open_ledger(database) as ledger, connect(ledger) as connection:
             refusals = refused or Path(f"{file}.refused.csv")
-            done = import_fleet(connection, lines, refusals, actor_or_user(actor), now())
+            with naming(file):
+                done = import_fleet(connection, lines, refusals, actor_or_user(actor), now())
     except OSError as error:
         raise HanwaveError(f"the fleet file {file} cannot be read: {error.strerror}") from error
     facts = {"file": str(file), **asdict(done)}

@@ -60,7 +60,8 @@ class _Lazy(TyperGroup):
         self.known: Commands = dict(COMMANDS)
         for table in entry_points(group="hanwave.commands"):
             self.known |= table.load()
-        self.commands = dict.fromkeys(self.known)  # what a slip of the pen is compared with
+        # What the help lists, and what a slip of the pen is compared with.
+        self.commands = {name: TyperCommand(name, help=line) for name, (_, line) in self.known.items()}
         self._listing = False
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - typer's signature
@@ -69,8 +70,7 @@ class _Lazy(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - typer's signature
         if cmd_name not in self.known:
             return None
-        where, line = self.known[cmd_name]
-        return TyperCommand(cmd_name, help=line) if self._listing else _load(where)
+        return self.commands[cmd_name] if self._listing else _load(self.known[cmd_name][0])
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         self._listing = True

@@ -6,7 +6,8 @@ Exit codes: 0 done, 1 refused or failed (the sentence says why), 2 the command l
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,7 +39,7 @@ def _lines(facts: Mapping[str, Any], indent: str) -> list[tuple[str, str]]:
     lines: list[tuple[str, str]] = []
     for name, value in facts.items():
         label = indent + name.replace("_", " ")
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             lines += [(label, ""), *_lines(value, indent + "  ")]
         elif isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
             lines.append((label, ""))
@@ -47,8 +48,17 @@ def _lines(facts: Mapping[str, Any], indent: str) -> list[tuple[str, str]]:
         elif isinstance(value, list):
             lines.append((label, ", ".join(map(str, value)) or "-"))
         else:
-            lines.append((label, "-" if value is None else str(value)))
+            lines.append((label, "-" if value is None or value == {} else str(value)))
     return lines
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Have a refusal of what a file holds begin with the file's name."""
+    try:
+        yield
+    except HanwaveError as error:
+        raise HanwaveError(f"{path}: {error}") from error
 
 
 def read_file(path: Path, what: str) -> bytes:

@@ -9,7 +9,7 @@ import typer
 
 from hanwave.cli import cpl as cpl_commands
 from hanwave.cli.ledger_option import Actor, Database, actor_or_user, now, open_ledger
-from hanwave.cli.output import AsJson, emit, read_file
+from hanwave.cli.output import AsJson, emit, naming, read_file
 from hanwave.credentials import Certificate, load_private_key
 from hanwave.firmware.columns import default_map_text, read_column_map
 from hanwave.firmware.cpl import read_cpl
@@ -40,7 +40,9 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Import a release with its images, or the next steps of its life; the same again changes nothing."""
-    release = read_release(read_file(file, "the release document"))
+    document = read_file(file, "the release document")
+    with naming(file):
+        release = read_release(document)
     images = [read_file(path, "the image") for path in image or ()]
     signers = [Certificate.load(read_file(path, "the certificate"), str(path)) for path in certificate or ()]
     with open_ledger(database) as ledger, connect(ledger) as connection:
@@ -95,7 +97,8 @@ def import_cpl_file(
 ) -> None:
     """Keep the CPL in the ledger. Good rows go in, refused ones are listed, and end it with code 1."""
     text: bytes | str = read_file(columns, "the column map") if columns else default_map_text()
-    found = read_cpl(cpl_commands.lines_of(file), read_column_map(text))
+    with naming(file):
+        found = read_cpl(cpl_commands.lines_of(file), read_column_map(text))
     with open_ledger(database) as ledger, connect(ledger) as connection:
         done = import_cpl(connection, found.entries, actor_or_user(actor), now())
     refusals = [asdict(refusal) for refusal in found.refusals]

@@ -36,6 +36,7 @@ _Row = dict[str, list[str]]
 
 _Word = TypeVar("_Word")
 _BOM = b"\xef\xbb\xbf"
+_SHOWN = 3  # missing columns that a refusal names
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,8 @@ class _RowReader:
         fields = columns.columns.named()
         names = [name for columns in fields.values() for name in columns]
         if missing := [repr(name) for name in names if name not in header]:
-            raise CplError(f"the CPL file's header has no column {', '.join(missing)}, which the column map names")
+            some = ", ".join(missing[:_SHOWN]) + (f" and {n} more" if (n := len(missing) - _SHOWN) > 0 else "")
+            raise CplError(f"the CPL file's header has no column {some}, which the column map names")
         if twice := [repr(name) for name in names if header.count(name) > 1]:
             raise CplError(f"the CPL file's header has the column {twice[0]} twice")
         self.places = {field: [header.index(name) for name in columns] for field, columns in fields.items()}

@@ -121,7 +121,7 @@ def _held(connection: Connection, name: str, now: datetime) -> list[str]:
         ),
         {"name": name, "now": now},
     )
-    return [f"{row.n} devices not now: {row.reason}" for row in rows]
+    return [f"{row.n} device{'s' if row.n > 1 else ''} not now: {row.reason}" for row in rows]
 
 
 def _approvers(connection: Connection, name: str, digest: str) -> list[str]:

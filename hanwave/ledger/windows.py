@@ -210,7 +210,9 @@ class Opening:
     until: datetime | None = None
 
     def __str__(self) -> str:
-        which = f"{self.devices} devices in {self.region}" + (" that pay beforehand" if self.prepayment else "")
+        which = f"{self.devices} device{'s' if self.devices > 1 else ''} in {self.region}" + (
+            " that pay beforehand" if self.prepayment else ""
+        )
         if self.reason is None:
             return f"the {self.leg} window is open for {which}"
         return f"the {self.leg} window is {Closed(self.reason, self.until)} for {which}"

@@ -202,7 +202,8 @@ def can_see(size: int, gate: Gate) -> str | None:
         return None
     least = needed(min(unseen.values()), gate.confidence)
     names = " and ".join(f"{name} {limit:.1%}" for name, limit in unseen.items())
-    said = f", or have its gate say {math.ceil(seen * 1000) / 1000:.3f} there" if size else ""
+    seen_at_least = math.ceil(seen * 1000) / 1000
+    said = f", or have its gate bear {' and '.join(f'{name} {seen_at_least:.3f}' for name in unseen)}" if size else ""
     return f"a wave of {size} cannot rule out {names} at {gate.confidence:.1%} confidence: make it {least}{said}"
 
 

@@ -14,6 +14,7 @@ from hanwave.rollout.statement import Over
 from hanwave.rollout.timetable import Days
 
 _PARTS = 20
+_AN_HOUR = 1 / 24  # of a day
 
 
 def draft_json(draft: Draft, over: Sequence[Over] | None) -> dict[str, Any]:
@@ -77,6 +78,8 @@ def _waves(draft: Draft) -> Table:
 
 
 def _days(days: Days) -> str:
+    if days.latest < _AN_HOUR:
+        return "less than an hour"
     return f"{days.soonest:.1f} to {days.latest:.1f} days"
 
 

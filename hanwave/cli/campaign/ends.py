@@ -36,15 +36,29 @@ def outcomes(
     as_json: AsJson = False,
 ) -> None:
     """Write how each device's update ended, and why: as CSV, or to standard output with --json as a line of JSON each."""
-    try:
+    wanted = _known(outcome or [])
+
+    async def write(client: "Client") -> int:
+        await client.campaign(name).status()  # refused before a file is opened, and emptied
         with _opened(file) as out:
-            written = run(
-                database, lambda client: _write(client, name, set(outcome or ()), out, lines=as_json and not file)
-            )
+            return await _write(client, name, wanted, out, lines=as_json and not file)
+
+    try:
+        written = run(database, write)
     except OSError as error:
         raise HanwaveError(f"{file} cannot be written: {error.strerror}") from error
     if file:
         emit({"campaign": name, "file": str(file), "devices": written}, as_json=as_json)
+
+
+def _known(outcomes: list[str]) -> set[str]:
+    from hanwave.rollout.decide import Outcome  # noqa: PLC0415
+
+    known = ["settled", *Outcome]
+    for each in outcomes:
+        if each not in known:
+            raise HanwaveError(f"there is no outcome {each[:40]!r}; there are {', '.join(known)}")
+    return set(outcomes)
 
 
 def _opened(file: Path | None) -> "AbstractContextManager[TextIO]":

@@ -1,7 +1,7 @@
 """`hanwave campaign rehearse`: a plan in virtual time, before anybody approves it."""
 
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from hanwave.client.rehearsing import How
     from hanwave.rollout.rehearsal.behaviour import Profile
-    from hanwave.rollout.rehearsal.forecast import Forecast, Scenario
+    from hanwave.rollout.rehearsal.forecast import Forecast, Interval, Scenario
 
 
 def rehearse(
@@ -105,13 +105,20 @@ def _shown(scenario: "Scenario") -> "RenderableType":
     return table
 
 
+def _until(days: "Interval") -> tuple[str, str]:
+    """In minutes where it is less than a day: policies for trying it out have seconds."""
+    if days.high >= 1:
+        return "days until its end", str(days)
+    return "minutes until its end", str(replace(days, **{k: v * 1440 for k, v in asdict(days).items()}))
+
+
 def _facts(scenario: "Scenario") -> list[tuple[str, str]]:
     verdicts = ", ".join(f"{n} of {scenario.runs} {verdict}" for verdict, n in scenario.verdicts.items())
     busiest = ", ".join(f"SR {variant} {some}" for variant, some in scenario.busiest_day.items())
     return [
         ("passed", f"{scenario.passed} of {scenario.runs} runs"),
         ("last verdicts", verdicts),
-        ("days until its end", str(scenario.days)),
+        _until(scenario.days),
         ("devices exposed by then", str(scenario.exposed)),
         ("exposed at one time", str(scenario.most_exposed)),
         *((f"ended {end}", str(some)) for end, some in scenario.ended.items()),

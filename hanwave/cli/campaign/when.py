@@ -24,4 +24,4 @@ def when(
     if as_json:
         emit({"openings": [asdict(each) for each in found]}, as_json=True)
     else:
-        emit({"openings": [str(each) for each in found]}, as_json=False)
+        typer.echo("\n".join(map(str, found)) or "No device waits for a window: no wave is left to be run.")
