@@ -7,6 +7,7 @@ waits for this one, or needs it.
 
 import asyncio
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from itertools import accumulate
 from prometheus_client import start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import REGISTRY, Collector
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from hanwave.ledger import database, gauges, metrics, refusal_counts
@@ -25,8 +26,9 @@ from hanwave.settings import Settings, needed
 from workers.process import run
 
 PREFIX = "hanwave_"
-FLEET_EVERY = timedelta(minutes=10)
-"""The fleet is counted row by row: 0.3 s for a million, so seldom."""
+FLEET_SHARE = 100
+"""The fleet is counted row by row: again after a hundred times as long as that took, some half a minute for a million."""
+FLEET_SOONEST = timedelta(seconds=5)
 _OFF = "_sum"
 _LOG = logging.getLogger("hanwave.exporter")
 
@@ -57,7 +59,7 @@ class LedgerCollector(Collector):
 
     def refresh(self, now: datetime) -> None:
         """Count what was chained since, and read everything; on a failure nothing is shown until the next time."""
-        began = datetime.now(UTC)
+        began = time.monotonic()
         try:
             metrics.catch_up(self._ledger)
             with self._ledger.begin() as connection:
@@ -68,7 +70,7 @@ class LedgerCollector(Collector):
             self.shown, self.failed = None, self.failed + 1
             _LOG.warning("the ledger cannot be read: %s", error)
             return
-        shown.took = (datetime.now(UTC) - began).total_seconds()
+        shown.took = time.monotonic() - began
         self.shown = shown
 
     def _read(self, now: datetime) -> Shown:
@@ -78,11 +80,17 @@ class LedgerCollector(Collector):
             with connection.begin():
                 connection.execute(text("SET TRANSACTION READ ONLY"))
                 if now >= self._fleet_due:
-                    self._fleet, self._fleet_due = gauges.fleet(connection, self._bounds), now + FLEET_EVERY
+                    self._count_fleet(connection, now)
                 readings = gauges.read(connection, now, self._bounds)
                 refused, totals = gauges.refusals(connection), metrics.totals(connection)
         known = frozenset(r.labels[0] for r in readings if r.name == "campaign_info") | {""}
         return Shown(now, 0.0, [*readings, *self._fleet], refused, totals, known)
+
+    def _count_fleet(self, connection: Connection, now: datetime) -> None:
+        began = time.monotonic()
+        self._fleet = gauges.fleet(connection, self._bounds)
+        took = timedelta(seconds=time.monotonic() - began)
+        self._fleet_due = now + max(FLEET_SOONEST, took * FLEET_SHARE)
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: registering must not read the ledger."""
