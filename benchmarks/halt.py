@@ -40,7 +40,7 @@ from hanwave.ledger import control, database, planning
 from hanwave.ledger.stops import Scope
 from hanwave.rollout.request import parse_request
 from infra.emulator.pki import ACCESS_CONTROL_BROKER, SUPPLIER
-from infra.stack.declared import PROCESSES, SETTINGS
+from infra.stack.declared import ONLOOKERS, without
 from infra.stack.processes import Process
 from infra.stack.stack import Stack
 
@@ -269,8 +269,9 @@ def started(folder: Path, sizes: dict[str, int], delays: str) -> Iterator[Bench]
     """Everything but the campaign worker, loaded."""
     write_fleet(folder / "samples", sizes)
     (folder / "delays.yaml").write_text(delays)
-    table = tuple(_process(folder, each) for each in PROCESSES if each.name != "campaign")
-    with Stack(folder, processes=table, settings=dict(SETTINGS)) as stack:
+    needed, told_of = without("campaign", *ONLOOKERS)
+    table = tuple(_process(folder, each) for each in needed)
+    with Stack(folder, processes=table, settings=told_of) as stack:
         os.environ["HANWAVE_CONFIG"] = str(folder / "hanwave.toml")
         told = settings.load()
         ledger = database.engine(settings.needed(told.postgres, "postgres").dsn.get_secret_value(), pool=_THREADS)

@@ -65,6 +65,7 @@ def _addresses(stack: Stack) -> dict[str, str]:
         "temporal": stack.temporal,
         "postgres": stack.dsn,
         **{f"metrics_{job}": f"http://{HOST}:{stack.port(port)}/metrics" for job, port in METRICS_PORTS.items()},
+        "lookup": f"http://{HOST}:{stack.port('lookup')}",
         "prometheus": str(stack.folder / "prometheus.yaml"),
         "settings": str(stack.folder / "hanwave.toml"),
         "logs": str(stack.folder / "log"),

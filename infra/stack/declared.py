@@ -80,6 +80,13 @@ PROCESSES: tuple[Process, ...] = (
         after=_LEDGER,
     ),
     Process(
+        name="lookup",
+        argv=("{python}", "-m", "workers.lookup"),
+        ports=("lookup",),
+        ready="http://127.0.0.1:{lookup}/",
+        after=_LEDGER,
+    ),
+    Process(
         name="prometheus-file",
         argv=("{python}", "-m", "infra.prometheus", "{state}/prometheus.yaml", *METRICS_JOBS),
         after=(),
@@ -108,5 +115,23 @@ SETTINGS: Mapping[str, str] = {
     "trust.certificates": f'["{_PKI}/transform.pem", "{_PKI}/acb.pem"]',
     **{f"metrics.{name}": f"{{{name}_metrics}}" for name in METRICS},
     "metrics.refresh": "2",
+    "lookup.port": "{lookup}",
+    "lookup.dsn": "{postgres_lookup_dsn}",
+    "lookup.everybody": "this machine",
 }
 """What these processes are told beside STACK_SETTINGS, by dotted name; values may hold placeholders."""
+
+ONLOOKERS = ("exporter", "prometheus-file", "lookup")
+"""What no campaign needs to run."""
+
+
+def without(*names: str) -> tuple[tuple[Process, ...], dict[str, str]]:
+    """The processes but for those, which no other may come after, and what they are told but for what concerns those."""
+    kept = tuple(process for process in PROCESSES if process.name not in names)
+    gone = {f"{{{port}}}" for process in PROCESSES if process.name in names for port in process.ports}
+    told = {
+        name: value
+        for name, value in SETTINGS.items()
+        if name.partition(".")[0] not in names and not any(port in value for port in gone)
+    }
+    return kept, told

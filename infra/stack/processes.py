@@ -1,7 +1,7 @@
 """What a stack runs: a table of processes, and how to know that one is ready.
 
 Texts in the table may hold {placeholders}: {python}, {state}, {temporal_address}, {postgres_dsn},
-{postgres_owner_dsn}, and each declared port by its name.
+{postgres_owner_dsn}, {postgres_lookup_dsn}, and each declared port by its name.
 """
 
 import signal
@@ -20,7 +20,7 @@ import psycopg
 from hanwave.errors import HanwaveError
 from hanwave.settings import SEARCH_ATTRIBUTES
 from infra.stack.ports import HOST
-from infra.stack.postgres import APPLICATION, OWNER, Postgres
+from infra.stack.postgres import APPLICATION, LOOKUP, OWNER, Postgres
 
 _CHECK_SECONDS = 1.0
 
@@ -82,6 +82,7 @@ def placeholders(folder: Path, ports: Mapping[str, int]) -> dict[str, str]:
         "temporal_address": f"{HOST}:{ports['temporal']}",
         "postgres_dsn": postgres.dsn(APPLICATION),
         "postgres_owner_dsn": postgres.dsn(OWNER),
+        "postgres_lookup_dsn": postgres.dsn(LOOKUP),
         **{name: str(port) for name, port in ports.items()},
     }
 

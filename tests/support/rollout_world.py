@@ -30,7 +30,7 @@ from infra.demo.books import devices, disagreements
 from infra.demo.scenario import SIGNED
 from infra.emulator.pki import SECOND_SUPPLIER, SUPPLIER
 from infra.samples import make_samples
-from infra.stack.declared import PROCESSES, SETTINGS
+from infra.stack.declared import ONLOOKERS, without
 from infra.stack.stack import Stack
 
 SPRINKLED: list[dict[str, Any]] = [
@@ -211,8 +211,9 @@ def rollout(folder: Path, *, devices: int = 110, speed: float = 3) -> Iterator[R
     """
     make_samples(folder / "samples", size=devices)
     told = {"HANWAVE_EMULATOR_SPEED": str(speed), "HANWAVE_EMULATOR_RECEIVERS": _RECEIVERS}
-    processes = [replace(p, environment={**p.environment, **told}) if p.name == "emulator" else p for p in PROCESSES]
-    with Stack(folder, processes=processes, settings=SETTINGS | _SECOND) as stack:
+    needed, settings = without(*ONLOOKERS)
+    processes = [replace(p, environment={**p.environment, **told}) if p.name == "emulator" else p for p in needed]
+    with Stack(folder, processes=processes, settings=settings | _SECOND) as stack:
         ledger = database.engine(stack.dsn)
         try:
             _load(ledger, folder / "samples")
