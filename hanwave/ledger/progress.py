@@ -19,13 +19,16 @@ _OF = "(CAST(:user AS text) IS NULL OR user_id = :user)"
 class TimeLeft:
     """How long the open wave may go on, at the rate at which its devices have ended since the first one did.
 
-    It says nothing of later waves: gates and people come between, and the last devices of a wave are its slowest.
+    No less than `quiet`: where none has ended for long, the rate no longer holds. It says nothing of later waves: gates
+    and people come between, and the last devices of a wave are its slowest.
     """
 
     wave: int
     open: int
     ended: int
     per_hour: float
+    quiet: timedelta
+    """Since the last one ended."""
     left: timedelta
 
 
@@ -104,9 +107,9 @@ def _time_left(connection: Connection, view: View, now: datetime) -> TimeLeft | 
     wave = next((w for w in view.waves if w.opened and not w.closed), None)
     if wave is None or view.stops:
         return None
-    ended, first = connection.execute(
+    ended, first, last = connection.execute(
         text(
-            "SELECT count(*), min(changed_at) FROM campaign_device WHERE campaign = :name AND wave = :wave"
+            "SELECT count(*), min(changed_at), max(changed_at) FROM campaign_device WHERE campaign = :name AND wave = :wave"
             " AND state IN ('settled', 'closed')"
         ),
         {"name": view.name, "wave": wave.number},
@@ -114,8 +117,9 @@ def _time_left(connection: Connection, view: View, now: datetime) -> TimeLeft | 
     if ended < _ENOUGH or now <= first:
         return None
     per_second = ended / (now - first).total_seconds()
-    left = timedelta(seconds=round((wave.size - ended) / per_second))
-    return TimeLeft(wave.number, wave.size - ended, ended, round(per_second * 3600, 1), left)
+    quiet = timedelta(seconds=round((now - last).total_seconds()))
+    left = max(quiet, timedelta(seconds=round((wave.size - ended) / per_second)))
+    return TimeLeft(wave.number, wave.size - ended, ended, round(per_second * 3600, 1), quiet, left)
 
 
 @dataclass(frozen=True, slots=True)

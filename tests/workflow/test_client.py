@@ -388,15 +388,31 @@ async def test_the_time_left_is_said_only_once_enough_devices_have_ended(five, c
         with five.engine.begin() as connection:
             connection.exec_driver_sql("UPDATE wave SET opened_at = now()")
         assert (await campaign.status()).time_left is None
-        ended = datetime.now(UTC) - timedelta(seconds=60)
-        with five.engine.begin() as connection:
-            closing = [Fact(i, Event(Kind.CLOSED, ended, detail="left", reason="sold")) for i in ids[:3]]
-            record(connection, closing, ended)
+        _close(five, ids[:2], ago=60)
+        _close(five, ids[2:3], ago=5)
         left = (await campaign.status()).time_left
         assert isinstance(left, TimeLeft)
         assert (left.open, left.ended) == (2, 3)
         assert 39 <= left.left.total_seconds() <= 60
+        assert 5 <= left.quiet.total_seconds() <= 25
         assert [each.outcome async for each in campaign.outcomes()] == ["left"] * 3
+
+
+async def test_the_time_left_is_no_less_than_the_silence_since_the_last_device_ended(five, connect):
+    ids = five.campaign([eui(n) for n in range(5)])
+    with five.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE wave SET opened_at = now()")
+    _close(five, ids[:1], ago=160)
+    _close(five, ids[1:4], ago=150)  # at their rate, the last one ends in 40 s
+    async with connect(NOBODY) as client:
+        left = (await client.campaign("spring").status()).time_left
+    assert left.left == left.quiet >= timedelta(seconds=150)
+
+
+def _close(five, ids, ago):
+    at = datetime.now(UTC) - timedelta(seconds=ago)
+    with five.engine.begin() as connection:
+        record(connection, [Fact(i, Event(Kind.CLOSED, at, detail="left", reason="sold")) for i in ids], at)
 
 
 async def test_what_a_campaign_waits_for_follows_from_its_view():

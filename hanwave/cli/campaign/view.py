@@ -64,7 +64,7 @@ def time_left(left: TimeLeft) -> str:
     """The estimate, with what it rests on."""
     return (
         f"about {duration(left.left)} for wave {left.wave}, if its last {left.open} devices end at the rate of the"
-        f" {left.ended} so far ({left.per_hour:g} an hour)"
+        f" {left.ended} so far ({left.per_hour:g} an hour); the last one ended {duration(left.quiet)} ago"
     )
 
 
