@@ -16,6 +16,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from hanwave import names
 from hanwave.client import search
 from hanwave.ledger import judging, service_checks, waves
+from hanwave.rollout.device import ENDED, State
 from hanwave.rollout.gate import Judgement
 from hanwave.rollout.rank import rank
 
@@ -140,7 +141,9 @@ class WaveActivities:
         await start_device(self.client, campaign, fact)
 
     async def _wake(self, campaign: str, fact: waves.StartFact) -> None:
-        await start_device(self.client, campaign, fact, names.Wake(fact.state))
+        # Its turn has come by the ledger: a workflow that somebody ended, or told that it was over, is begun again.
+        again = fact.state not in (State.CONFIRMED, *ENDED)
+        await start_device(self.client, campaign, fact, names.Wake(fact.state), again=again)
 
     async def _tell(self, campaign: str, fact: waves.StartFact) -> None:
         await start_device(self.client, campaign, fact, names.Wake(fact.state, ended=True, outcome=fact.outcome))

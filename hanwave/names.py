@@ -3,6 +3,7 @@
 Ids read as paths, so that an operator finds a device's workflow by typing what is printed in every report.
 """
 
+import re
 from dataclasses import dataclass
 
 CAMPAIGN_QUEUE = "campaign"
@@ -36,6 +37,15 @@ def wave_id(campaign: str, wave: int) -> str:
 def device_id(campaign: str, eui: str) -> str:
     """campaign/<name>/device/<EUI-64>."""
     return f"campaign/{campaign}/device/{eui}"
+
+
+_DEVICE_ID = re.compile(r"campaign/([a-z0-9][a-z0-9._-]*)/device/([0-9A-F]{2}(?:-[0-9A-F]{2}){7})", re.ASCII)
+
+
+def of_device_id(workflow_id: str) -> tuple[str, str] | None:
+    """The campaign and the EUI-64 of a device's workflow; None for an id that none of ours has: anybody may start one by hand."""
+    found = _DEVICE_ID.fullmatch(workflow_id)
+    return (found[1], found[2]) if found else None
 
 
 @dataclass(frozen=True)

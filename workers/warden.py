@@ -28,6 +28,7 @@ from workers.wiring import connect, telemetry
 ROUND = timedelta(seconds=30)
 _WHOLE = 120
 """Rounds, an hour of them, of which the first chains what committed late, behind others' rows, too."""
+_EVER = datetime(2000, 1, 1, tzinfo=UTC)
 _LOG = logging.getLogger("hanwave.warden")
 _ENDED_BY_HAND = "ExecutionStatus IN ('Terminated', 'Canceled', 'Failed', 'TimedOut')"
 
@@ -115,13 +116,20 @@ _ENDED_SINCE = {
 
 async def _restart_devices(client: Client, ledger: Engine, now: datetime) -> None:
     """Start the workflows again that somebody closed while their updates are open."""
-    since = (now - 4 * ROUND).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # What was closed while no warden was there is as lost as what was closed just now.
+    last = await asyncio.to_thread(_last_round, ledger)
+    since = (min(last, now) - 4 * ROUND).strftime("%Y-%m-%dT%H:%M:%SZ")
     query = f"WorkflowType = '{names.DEVICE_WORKFLOW}' AND {_ENDED_BY_HAND} AND CloseTime > '{since}'"
     ids = [execution.id async for execution in client.list_workflows(query)]
     for campaign, euis in _by_campaign(ids).items():
         for fact in await asyncio.to_thread(_open_updates, ledger, campaign, euis):
             _LOG.warning("starts the workflow of %s in %s again: its update is open", fact.eui, campaign)
             await start_device(client, campaign, fact, names.Wake(fact.state), again=True)
+
+
+def _last_round(ledger: Engine) -> datetime:
+    with ledger.connect() as connection:
+        return beats.last(connection, beats.WARDEN) or _EVER
 
 
 def _open_updates(ledger: Engine, campaign: str, euis: list[str]) -> list[waves.StartFact]:
@@ -132,8 +140,8 @@ def _open_updates(ledger: Engine, campaign: str, euis: list[str]) -> list[waves.
 def _by_campaign(ids: list[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for workflow_id in ids:
-        _, campaign, _, eui = workflow_id.split("/", 3)
-        found.setdefault(campaign, []).append(eui)
+        if device := names.of_device_id(workflow_id):
+            found.setdefault(device[0], []).append(device[1])
     return found
 
 

@@ -17,9 +17,18 @@ def beat(connection: Connection, name: str, now: datetime) -> None:
     )
 
 
+def last(connection: Connection, name: str) -> datetime | None:
+    """When that process was last well; None where it never was."""
+    found: datetime | None = connection.execute(_LAST, {"name": name}).scalar_one_or_none()
+    return found
+
+
+_LAST = text("SELECT at FROM beat WHERE name = :name")
+
+
 def silent(connection: Connection, name: str, now: datetime) -> str | None:
     """A sentence where that process has not been well lately; else None."""
-    at = connection.execute(text("SELECT at FROM beat WHERE name = :name"), {"name": name}).scalar_one_or_none()
+    at = last(connection, name)
     if at is None:
         return f"the {name} was never heard of: start it"
     if now - at > PATIENCE:

@@ -42,4 +42,4 @@ def _is_retried_rollback(connection: Connection, request: CampaignRequest) -> bo
             "euis": (euis := sorted(set(request.cohort.devices))),
         },
     )
-    return 0 < found.scalar_one() == len(euis)
+    return 0 < int(found.scalar_one()) == len(euis)
