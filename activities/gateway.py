@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 from temporalio import activity
+from temporalio.exceptions import ApplicationError
 
 from activities.wave import DeviceStart, WaveRef, now
 from hanwave.identifiers import EUI64
@@ -91,16 +92,26 @@ class GatewayActivities:
             unfinished = outbox.open_requests(connection, device.update_id)
         reason = self._deliver_all(unfinished)
         if reason is None:
-            reason = self._step(device.update_id, _STEPS)
+            reason = self._step(device.update_id, _STEPS, of=(device.campaign, device.eui))
         with self.ledger.connect() as connection:
             state, why = kept(connection, device.update_id)
         return Advanced(state, state in ENDED, reason or why)
 
-    def _step(self, update_id: int, steps: Mapping[Step, tuple[Leg, str]]) -> str | None:
-        """Permit and send the one of these requests that is due; a sentence where it may not be or did not leave."""
+    def _step(
+        self, update_id: int, steps: Mapping[Step, tuple[Leg, str]], *, of: tuple[str, str] | None = None
+    ) -> str | None:
+        """Permit and send the one of these requests that is due; a sentence where it may not be or did not leave.
+
+        of: whose update it should be, by campaign and EUI-64. Anybody may start a device's workflow, with any number.
+        """
         with self.ledger.begin() as connection:
             # Without a lock: the permit takes its own, in its own order, and looks again.
-            device = standings(connection, [update_id], now())[0]
+            device = next(iter(standings(connection, [update_id], now())), None)
+            if device is None or of not in (None, (device.campaign, device.eui)):
+                sentence = (
+                    f"update {update_id} is not that device's in that campaign: a campaign starts its devices itself"
+                )
+                raise ApplicationError(sentence, type="BadInput", non_retryable=True)
             if device.decision.step not in steps:
                 return device.decision.reason
             leg, reference = steps[device.decision.step]

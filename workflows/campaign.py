@@ -22,7 +22,7 @@ with workflow.unsafe.imports_passed_through():
     from hanwave.ledger.overview import View, WaveView
     from hanwave.ledger.progress import waits_at_gate, waits_for_wave
     from hanwave.ledger.rollback import Restore
-    from hanwave.rollout.request import EXAMPLE, RequestError, check_name, parse_request
+    from hanwave.rollout.request import EXAMPLE, RequestError, check_id, check_name, parse_request
     from hanwave.words import person
     from workflows import verbs
     from workflows.wave import WaveStart
@@ -81,6 +81,7 @@ class FirmwareCampaign:
         """Freeze the plan of a request; without one, go on from the plan that the ledger keeps."""
         try:
             check_name(self._name)
+            check_id(workflow.info().workflow_id, names.campaign_id(self._name))
             if raw:
                 await self._ask(CampaignActivities.freeze_plan, FreezeAsk(self._name, parse_request(raw)))
         except RequestError as error:

@@ -21,7 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from hanwave import names
     from hanwave.client import search
     from hanwave.rollout.device import State
-    from hanwave.rollout.request import RequestError, parse
+    from hanwave.rollout.request import RequestError, check_id, check_name, parse
 
 _EXAMPLE = '{"campaign": "spring", "update_id": 1, "eui": "00-DB-12-34-56-78-90-A0"}'
 _SAYS_OUTCOME = "a device that did not end well says so in the Web UI's list"
@@ -90,6 +90,8 @@ def _over(wake: names.Wake) -> bool:
 def _read(raw: Any) -> DeviceStart:
     try:
         start: DeviceStart = parse(DEVICE_INPUT, raw, _EXAMPLE)
+        check_name(start.campaign)
+        check_id(workflow.info().workflow_id, names.device_id(start.campaign, start.eui))
     except RequestError as error:
         raise ApplicationError(str(error), type="BadInput", non_retryable=True) from error
     return start

@@ -5,14 +5,14 @@ by activities that can be repeated. It continues as new often, and carries one s
 """
 
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from pydantic import TypeAdapter
+    from pydantic import Field, TypeAdapter
     from pydantic.dataclasses import dataclass
 
     from activities.beat import BEAT
@@ -21,7 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from hanwave import names
     from hanwave.ledger.waves import Sweep
     from hanwave.rollout.gate import Judgement
-    from hanwave.rollout.request import RequestError, parse
+    from hanwave.rollout.request import RequestError, check_id, check_name, parse
 
 _EXAMPLE = '{"campaign": "spring", "wave": 1}'
 _PATIENT = RetryPolicy(maximum_interval=timedelta(seconds=30))
@@ -36,9 +36,9 @@ class WaveStart:
     """The input of a wave: which one, how often (in seconds) it sweeps at least, and how many sweeps a run has."""
 
     campaign: str
-    wave: int
-    sweep: float = 30.0
-    sweeps: int = 200  # some twelve events each, well under the history's limits
+    wave: Annotated[int, Field(ge=1)]
+    sweep: Annotated[float, Field(ge=0.1, le=timedelta(days=365).total_seconds())] = 30.0
+    sweeps: Annotated[int, Field(ge=1, le=1000)] = 200  # some twelve events each, well under the history's limits
 
 
 _INPUT = TypeAdapter(WaveStart)
@@ -176,6 +176,8 @@ def _details(start: WaveStart, sweep: Sweep) -> str:
 def _read(raw: Any) -> WaveStart:
     try:
         start: WaveStart = parse(_INPUT, raw, _EXAMPLE)
+        check_name(start.campaign)
+        check_id(workflow.info().workflow_id, names.wave_id(start.campaign, start.wave))
     except RequestError as error:
         raise ApplicationError(str(error), type="BadInput", non_retryable=True) from error
     return start

@@ -7,6 +7,7 @@ import asyncio
 import time
 import uuid
 from collections import Counter
+from datetime import timedelta
 from itertools import count
 
 import pytest
@@ -15,15 +16,16 @@ from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import CancelledError
 
-from activities.wave import now
+from activities.wave import DeviceStart, now
 from hanwave import names
-from hanwave.ledger import control, outbox
+from hanwave.ledger import beats, control, outbox
 from hanwave.ledger.notes import By
 from hanwave.rollout.events import Leg
 from tests.support.dcc import Dcc, good
-from tests.support.ledger import World
+from tests.support.ledger import World, eui
 from tests.workflow.test_campaign import FAST, running
 from workers.recovery import recover
 from workers.warden import make_round
@@ -306,3 +308,50 @@ async def test_a_wave_or_device_started_with_rubbish_fails_with_a_sentence(fleet
                 with pytest.raises(WorkflowFailureError) as failed:
                     await asyncio.wait_for(handle.result(), 20)
                 assert "a right one is" in str(failed.value.cause)
+
+
+async def test_whoever_starts_a_workflow_by_hand_under_another_id_is_told_the_right_one(fleet, temporal):
+    """Two waves of one campaign would activate twice as fast; nobody looks after a device's of a made-up id."""
+    async with running(fleet, temporal) as dcc:
+        for kind, given, right in (
+            (names.CAMPAIGN_WORKFLOW, {"release": "r2", "policy": POLICY}, "campaign/by-hand"),
+            (names.WAVE_WORKFLOW, {"campaign": "spring", "wave": 1}, "campaign/spring/wave/1"),
+            (names.DEVICE_WORKFLOW, DeviceStart("spring", 1, eui(0)), f"campaign/spring/device/{eui(0)}"),
+        ):
+            with pytest.raises(WorkflowFailureError) as failed:
+                await temporal.execute_workflow(kind, given, id="by-hand", task_queue=names.CAMPAIGN_QUEUE)
+            assert f"the workflow's id is 'by-hand', it should be '{right}'" in str(failed.value.cause)
+        another = DeviceStart("spring", 7, eui(0))
+        with pytest.raises(WorkflowFailureError) as failed:
+            await temporal.execute_workflow(
+                names.DEVICE_WORKFLOW, another, id=names.device_id("spring", eui(0)), task_queue=names.CAMPAIGN_QUEUE
+            )
+        assert "update 7 is not that device's" in str(failed.value.cause.cause)
+        assert dcc.posts == []
+        # They were closed by no end of an update, and are none of ours: the warden goes round.
+        await make_round(temporal, fleet.engine, now())
+        assert fleet.count("stop") == 0
+
+
+async def test_a_device_that_was_told_a_lie_or_ended_while_no_warden_was_there_is_begun_again(fleet, temporal):
+    async with running(fleet, temporal, silent) as dcc:
+        name = await in_flight(fleet, temporal)
+        held = names.device_id(name, _device(fleet, "held"))
+        await temporal.start_workflow(
+            names.DEVICE_WORKFLOW,
+            id=held,
+            task_queue=names.CAMPAIGN_QUEUE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            start_signal=names.WAKE,
+            start_signal_args=[names.Wake("settled", ended=True)],
+        )
+        await terminate(temporal, names.device_id(name, _device(fleet, "activating")))
+        assert await asyncio.wait_for(temporal.get_workflow_handle(held).result(), 20) == "settled"
+        with fleet.engine.begin() as connection:
+            beats.beat(connection, beats.WARDEN, now())
+        await make_round(temporal, fleet.engine, now() + timedelta(minutes=10))
+        assert (
+            await status(temporal, names.device_id(name, _device(fleet, "activating")))
+            is WorkflowExecutionStatus.RUNNING
+        )
+        await ends(fleet, dcc)

@@ -27,6 +27,7 @@ with workflow.unsafe.imports_passed_through():  # for the workflows of this modu
     from activities.gateway import Advanced
     from activities.wave import DeviceStart
     from hanwave import names
+    from tests.support.ledger import eui
     from workflows.device import DeviceUpdate
 
 pytestmark = [pytest.mark.workflow, pytest.mark.asyncio(loop_scope="session")]
@@ -63,7 +64,8 @@ class Devices:
 
     def __init__(self, client: Client, ledger: Ledger) -> None:
         self.client, self.ledger = client, ledger
-        self.id = f"campaign/spring/device/{next(_numbers)}"
+        self.eui = eui(next(_numbers))
+        self.id = names.device_id("spring", self.eui)
         self.workers = [
             Worker(client, task_queue=names.CAMPAIGN_QUEUE, workflows=[DeviceUpdate]),
             Worker(client, task_queue=names.GATEWAY_QUEUE, activities=[ledger.advance]),
@@ -81,7 +83,7 @@ class Devices:
     async def start(self, wake: names.Wake | None = None, **more: object):
         return await self.client.start_workflow(
             names.DEVICE_WORKFLOW,
-            DeviceStart("spring", 1, "00-DB-12-34-56-78-90-A0"),
+            DeviceStart("spring", 1, self.eui),
             id=self.id,
             task_queue=names.CAMPAIGN_QUEUE,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
