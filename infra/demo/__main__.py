@@ -31,7 +31,7 @@ from infra.sample_campaigns import CAMPAIGNS
 from infra.stack.declared import PROCESSES, SETTINGS
 from infra.stack.stack import Stack
 
-_PATIENCE = 280.0
+_PATIENCE = 480.0  # seconds: three times what an idle machine of two cores takes
 _OPERATOR, _APPROVER = "ann", "bob"
 
 
@@ -109,7 +109,13 @@ async def _campaigns() -> None:
         for name, request in CAMPAIGNS.items():
             await _begin(client, name, request)
         followed = [_follow(client.campaign(name)) for name in GOOD]
-        await asyncio.wait_for(asyncio.gather(*followed, _hold_and_roll_back(client)), _PATIENCE)
+        try:
+            await asyncio.wait_for(asyncio.gather(*followed, _hold_and_roll_back(client)), _PATIENCE)
+        except TimeoutError as error:
+            raise DemoError(
+                f"the campaigns are not over after {_PATIENCE:.0f} s: run it again with --keep, and see what each waits for"
+                " by `hanwave campaign status NAME`"
+            ) from error
 
 
 async def _begin(client: Client, name: str, request: dict[str, object]) -> None:
