@@ -385,7 +385,7 @@ def test_messages_routed_together_come_to_what_they_come_to_one_by_one(world):
     assert [each.route for each in together][-1] is Route.UNREAD
     # The device's one wake comes with the last message that told something of it.
     assert [len(each.wakes) for each in together] == [0, 0, 0, 0, 1, 0]
-    assert together[4].wakes[0].wake.state == "confirmed"
+    assert together[4].wakes[0].wake.state == "failed"
     assert world.state(update_id) is State.FAILED
 
 
