@@ -86,13 +86,18 @@ class Campaign:
         return [found async for found in self.watch(every)][-1]
 
     async def outcomes(self) -> AsyncIterator[DeviceOutcome]:
-        """Each device whose update has ended so far; a page in memory at a time."""
+        """Each device whose update has ended so far, then those that were dormant; a page in memory at a time."""
         await self.status()
-        after = 0
-        while page := await self._link.ask(partial(progress.outcomes, campaign=self.name, after=after)):
+        after: int | None = 0
+        while page := await self._link.ask(partial(progress.outcomes, campaign=self.name, after=after or 0)):
             for each in page:
                 yield each
             after = page[-1].update_id
+        last = ""
+        while page := await self._link.ask(partial(progress.dormant, campaign=self.name, after=last)):
+            for each in page:
+                yield each
+            last = page[-1].eui
 
     async def story(self, eui: str) -> Story:
         """Everything that is known of one of its devices."""

@@ -5,10 +5,12 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
-from hanwave.ledger import forecasts, overview
+from hanwave.ledger import campaigns, forecasts, overview
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.forecasts import Held
 from hanwave.ledger.overview import View, WaveView
+from hanwave.rollout.cohort import DORMANT
+from hanwave.rollout.dormant import end
 
 _ENOUGH = 3  # ended devices, below which a rate says nothing
 _PAGE = 1000
@@ -151,11 +153,14 @@ def listed(connection: Connection, user_id: str | None = None) -> list[Listed]:
 
 @dataclass(frozen=True, slots=True)
 class DeviceOutcome:
-    """How one device's update ended: outcome is settled, or why it did not settle (rollout's Outcome)."""
+    """How one device's update ended: outcome is settled, or why it did not settle (rollout's Outcome).
 
-    update_id: int
+    One that was dormant when the plan was drawn had no update, and is of no wave.
+    """
+
+    update_id: int | None
     eui: str
-    wave: int
+    wave: int | None
     outcome: str
     reason: str
     version: str | None
@@ -172,3 +177,20 @@ def outcomes(connection: Connection, campaign: str, after: int = 0) -> list[Devi
         {"campaign": campaign, "after": after, "page": _PAGE},
     )
     return [DeviceOutcome(*row) for row in rows]
+
+
+def dormant(connection: Connection, campaign: str, after: str = "") -> list[DeviceOutcome]:
+    """The next page of the devices that a campaign's plan left out as dormant, by EUI-64; empty at the end."""
+    frame = campaigns.frame(connection, campaign)
+    rows = connection.execute(
+        text(
+            "SELECT l.eui, l.reason, d.firmware_version, c.created_at FROM left_out l JOIN campaign c ON c.name = l.campaign"
+            " LEFT JOIN device d USING (eui) WHERE l.campaign = :campaign AND l.reason = :dormant AND l.eui > :after"
+            " ORDER BY l.eui LIMIT :page"
+        ),
+        {"campaign": campaign, "dormant": DORMANT, "after": after, "page": _PAGE},
+    )
+    return [
+        DeviceOutcome(None, row.eui, None, *end(frame.device_type, row.reason), row.firmware_version, row.created_at)
+        for row in rows
+    ]

@@ -101,7 +101,7 @@ class Kind(NamedTuple):
 NO_WAVE = "in none of the policy's waves"
 """Why a device is left out that nothing but the policy's shares and counts stands against."""
 NOT_OURS = "another supplier is responsible"
-DORMANT = "dormant: not heard for longer than the policy's dormant_after; it ends in customer action"
+DORMANT = "dormant: not heard for longer than the policy's dormant_after"
 """The lane of those unheard for long: outside the waves and their gates, and no failure of the campaign."""
 LEAVES = "changes supplier before the campaign can have ended"
 # The DCC sends firmware to these alone; a Suspended device is one that firmware must rescue (domain 7, SMI status).

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from hanwave.cli.main import main
 from hanwave.errors import HanwaveError
 from hanwave.firmware.document import release_from_dict, release_to_dict
-from hanwave.ledger import budgets, campaigns, cohort, overview, planning, waves
+from hanwave.ledger import budgets, campaigns, cohort, overview, planning, progress, waves
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.draft import Draft, draft
 from hanwave.ledger.exposure import exposure
@@ -191,6 +191,27 @@ def test_a_waves_own_soak_is_what_its_devices_go_through(ledger):
         (before,) = standings(connection, [update_id], other.now + timedelta(hours=2, minutes=59))
         (after,) = standings(connection, [update_id], other.now + timedelta(hours=3))
     assert (before.decision.step, after.decision.step) == (Step.WAIT, Step.SETTLE)
+
+
+@pytest.mark.parametrize(("kind", "outcome"), [("ESME", "needs_visit"), ("PPMID", "customer_action")])
+def test_the_dormant_end_beside_the_waves_each_with_what_to_do(ledger, kind, outcome):
+    world = World(ledger, device_type=kind)
+    world.release_document()
+    world.fleet(4)
+    heard = {eui(0): 200, eui(1): 1, eui(2): 91}
+    with ledger.begin() as connection:
+        for name, days in heard.items():
+            change = text("UPDATE device SET last_heard = :at WHERE eui = :eui")
+            connection.execute(change, {"at": world.now - timedelta(days=days), "eui": name})
+        planned = planning.freeze(connection, "spring", request({"waves": [{"share": 1}]}), US, world.now)
+        assert (sum(planned.waves), planned.left_out) == (2, {DORMANT: 2})
+        found = progress.dormant(connection, "spring")
+        assert [(each.eui, each.outcome, each.wave) for each in found] == [
+            (eui(0), outcome, None),
+            (eui(2), outcome, None),
+        ]
+        assert all(each.reason.startswith(f"{DORMANT}; ") for each in found)
+        assert progress.dormant(connection, "spring", eui(2)) == []
 
 
 # Late joiners.
