@@ -20,7 +20,7 @@ from hanwave.firmware.image import Form, OtaImage
 from hanwave.identifiers import EUI64, RequestID
 from hanwave.keys import Credentials, Keys, of_user
 from hanwave.ledger import campaigns, notes, outbox, releases, routing, stops
-from hanwave.rollout.events import Leg
+from hanwave.rollout.events import WRONG_PRECOMMAND, Leg
 
 _log = logging.getLogger(__name__)
 
@@ -200,16 +200,18 @@ class Sender:
         except RouteError as error:
             return Delivery("granted", str(error))
         except PrecommandError as error:
-            self._tell(request, error)
-            return Delivery("granted", str(error))
+            return self._unsigned(request, error)
         except HanwaveError as error:
             # Nothing to send, no key that may sign, or a pre-command that is not ours: trying again will not mend it.
             _log.error("request %s of the outbox cannot be sent: %s", outbox_id, error)
             return Delivery("granted", str(error))
         return octets if isinstance(octets, Delivery) else self._send(request, octets)
 
-    def _tell(self, request: outbox.Request, error: PrecommandError) -> None:
-        """Note once that a request's pre-command is not ours: the asking goes on, the signing does not begin."""
+    def _unsigned(self, request: outbox.Request, error: PrecommandError) -> Delivery:
+        """Note that a request's pre-command is not ours; a forward request ends with it, as an attempt that was made.
+
+        A cancel goes on asking, until its date makes it needless: nothing else keeps the device from acting.
+        """
         _log.error("request %s of the outbox is not signed: %s", request.id, error)
         device = RequestID.parse(request.request_id).target
         document = {"returned": error.returned.hex(), "expected": error.expected.hex()}
@@ -217,6 +219,10 @@ class Sender:
         said = notes.Said("hanwave", "precommand", f"device/{device}", str(error), document, key)
         with self.ledger.begin() as connection:
             notes.once(connection, said, lambda: None, self.clock())
+            if request.permit_class != "forward":
+                return Delivery("granted", str(error))
+            outbox.never_sent(connection, request.id, self.clock(), WRONG_PRECOMMAND)
+        return Delivery("abandoned", str(error))
 
     def _stale(self, connection: Connection, request: outbox.Request) -> Delivery | None:
         """What is over; what was granted too long ago; what was sent often enough."""

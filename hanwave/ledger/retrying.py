@@ -11,7 +11,7 @@ from hanwave.rollout.policy import Policy, Wave
 from hanwave.rollout.request import CampaignRequest, Cohort
 
 NOT_RETRIED = frozenset(
-    {Outcome.LEFT, Outcome.CANCELLED, Outcome.SUPERSEDED, Outcome.NEEDS_VISIT, Outcome.CUSTOMER_ACTION}
+    {Outcome.LEFT, Outcome.CANCELLED, Outcome.SUPERSEDED, Outcome.NEEDS_VISIT, Outcome.CUSTOMER_ACTION, Outcome.INSPECT}
 )
 """Ends that a new run only takes up by name: it would change nothing, or somebody must act first."""
 

@@ -26,6 +26,7 @@ ADVICE = {
     Outcome.UNKNOWN: "read the version again, or send somebody to look",
     Outcome.CUSTOMER_ACTION: "ask the customer to plug the device in, then retry",
     Outcome.NEEDS_VISIT: "send somebody: nothing more may be sent over the air",
+    Outcome.INSPECT: "find out who answers for the DCC before anything is retried: the notes keep what came",
     Outcome.NOT_STARTED: "retry: nothing was sent",
     Outcome.LEFT: "nothing: another supplier, or an exchange, took the device",
     Outcome.CANCELLED: "nothing, or retry: a person took it out",

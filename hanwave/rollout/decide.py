@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from hanwave.duis import codes
 from hanwave.rollout.device import ENDED, Standing, State
-from hanwave.rollout.events import Kind, Leg
+from hanwave.rollout.events import WRONG_PRECOMMAND, Kind, Leg
 from hanwave.rollout.incidents import Incident, deadline
 from hanwave.rollout.policy import ActivationMode, Deadlines, DeviceType, Policy
 from hanwave.rollout.rank import rank
@@ -46,6 +46,8 @@ class Outcome(StrEnum):
     """Only the customer can help: a display that is unplugged."""
     NEEDS_VISIT = "needs_visit"
     """Nothing more may be sent to it over the air: somebody must go there."""
+    INSPECT = "inspect"
+    """What stands between us and the device is not as it should be: a person must look, and the device is as it was."""
     NOT_STARTED = "not_started"
     LEFT = "left"
     CANCELLED = "cancelled"
@@ -309,6 +311,8 @@ def _held(case: _Case) -> Decision:
         # It still runs the old version because its date has not come: that says nothing yet.
         return case.read(Outcome.UNKNOWN, case.fires)
     outcome = _HELD_STILL.get(cause, Outcome.FAILED) if cause else Outcome.FAILED
+    if reason == WRONG_PRECOMMAND:
+        outcome = Outcome.INSPECT
     left = case.policy.attempts.activate - case.standing.spent(Leg.ACTIVATE)
     return case.again(Step.ACTIVATE, Leg.ACTIVATE, left, outcome)
 

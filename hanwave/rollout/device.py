@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from hanwave.rollout.events import NO_IMAGE_HELD, Event, Kind, Leg
+from hanwave.rollout.events import NO_IMAGE_HELD, WRONG_PRECOMMAND, Event, Kind, Leg
 from hanwave.rollout.facts import Facts, same_version
 from hanwave.rollout.hops import Target as Target  # noqa: PLC0414 - what a fold is asked with
 from hanwave.rollout.hops import furthest, images_sent, in_hand, without_echoes
@@ -187,9 +187,13 @@ def _latest_try(facts: Facts, leg: Leg) -> Try | None:
     attempt = max(attempts, default=0)
     if (begun := facts.begun(leg, attempt)) is None:
         return None
-    unsent = {a for a in attempts if facts.last(leg, Kind.ABANDONED, attempt=a)}
+    unsent = {a for a in attempts if _cost_nothing(facts.last(leg, Kind.ABANDONED, attempt=a))}
     answered = facts.last(leg, *_ENDS_A_WAIT, attempt=attempt) is not None
     return Try(leg, attempt, begun.at, answered, len(attempts - unsent))
+
+
+def _cost_nothing(abandoned: Event | None) -> bool:
+    return abandoned is not None and abandoned.detail != WRONG_PRECOMMAND
 
 
 def _asked(facts: Facts) -> tuple[datetime, ...]:

@@ -12,6 +12,10 @@ NO_IMAGE_HELD = "noImageHeld"
 """What a device answers to an activation of an image that it does not hold (GBCS CS06 activateImageResponseCode 1)."""
 
 
+WRONG_PRECOMMAND = "the Transform Service returned a pre-command that was not asked for"
+"""Why an activation was abandoned that no gateway would sign: it counts as an attempt, though nothing was sent."""
+
+
 class Leg(StrEnum):
     """The legs of an update. Attempts are numbered by the ledger within an update, a hop and a leg."""
 

@@ -14,6 +14,7 @@ EXCUSED = (
     "closed:not_delivered",
     "closed:customer_action",
     "closed:needs_visit",
+    "closed:inspect",
     "closed:not_started",
     "closed:superseded",
 )

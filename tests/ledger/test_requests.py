@@ -12,9 +12,9 @@ from hanwave import duis, gbcs
 from hanwave.firmware.image import Form, OtaImage, manufacturer_image_hash
 from hanwave.identifiers import EUI64, RequestID
 from hanwave.keys import Credentials
-from hanwave.ledger import outbox, stops
+from hanwave.ledger import outbox, stops, waves
 from hanwave.rollout.device import State
-from hanwave.rollout.events import Kind, Leg
+from hanwave.rollout.events import WRONG_PRECOMMAND, Kind, Leg
 from hanwave.rollout.policy import ActivationMode, Policy, Wave
 from tests.support import ledger as support
 from tests.support import messages as m
@@ -175,14 +175,31 @@ def test_a_precommand_that_is_not_the_one_asked_for_is_never_signed(world, dcc, 
     rid = RequestID.parse(permitted.request_id)
     dcc.precommand = gbcs.precommand(rid.originator, rid.target, rid.counter, bytes(32))
     delivery = sender.deliver(permitted.outbox_id)
-    assert delivery.state == "granted"
+    assert delivery.state == "abandoned"
     assert "not the one that was asked for" in delivery.reason
+    assert sender.deliver(permitted.outbox_id).state == "abandoned"
     assert [service for service, _ in dcc.posts] == ["transform"]
-    sender.deliver(permitted.outbox_id)
-    assert [service for service, _ in dcc.posts] == ["transform"] * 2
     expected = gbcs.precommand(rid.originator, rid.target, rid.counter, bytes.fromhex(support.HASH))
     assert told(world) == [(f"device/{rid.target}", dcc.precommand.hex(), expected.hex())]
     assert len(delivery.reason) <= 240
+
+
+def test_a_device_that_only_wrong_precommands_come_for_ends_for_a_person_to_inspect(world, dcc, sender):
+    permitted = granted(world, Leg.ACTIVATE)
+    (update_id,) = permitted.granted
+    for attempt in range(3):
+        dcc.precommand = bytes([attempt])
+        assert sender.deliver(permitted.outbox_id).state == "abandoned"
+        assert world.state(update_id) is State.HELD
+        world.later(hours=3)
+        permitted = ask(world, [update_id], Leg.ACTIVATE, "11.3")
+    assert permitted.outbox_id is None
+    with world.engine.begin() as connection:
+        waves.sweep(connection, "spring", 1, world.now, timedelta(0))
+        ended = connection.execute(text("SELECT outcome, reason FROM campaign_device WHERE id = :i"), {"i": update_id})
+        assert tuple(ended.one()) == ("inspect", WRONG_PRECOMMAND)
+    assert len(told(world)) == 3
+    assert world.count("stop") == 0
 
 
 def test_an_unsigned_precommand_is_never_signed(world, dcc, sender):
