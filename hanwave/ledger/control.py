@@ -140,7 +140,7 @@ def beyond_recall(connection: Connection, scope: Scope) -> list[BeyondRecall]:
 def pause(ledger: Engine, campaign: str, leg: Leg | None, reason: str, actor: str, *, key: str | None = None) -> int:
     """Stop one leg of a campaign (or all its forward legs) for a while; the stop's id."""
     said = _stopping(actor, "pause", f"campaign/{campaign}", reason, {"leg": leg}, key)
-    scope = Scope("campaign", campaign, leg)
+    scope = Scope("campaign", campaign, _pausable(leg))
     with ledger.begin() as connection:
         campaigns.frame(connection, campaign)
         now = datetime.now(UTC)
@@ -161,6 +161,14 @@ def _stopping(actor: str, verb: str, subject: str, reason: str, document: dict[s
     return replace(said, actor=said.actor or UNKNOWN, reason=said.reason or "no reason given")
 
 
+def _pausable(leg: Leg | None) -> Leg | None:
+    if leg is not None and leg not in _FORWARD:
+        raise LedgerError(
+            f"{leg} is no leg that is paused or resumed: it should be {' or '.join(_FORWARD)}, or none: both"
+        )
+    return leg
+
+
 _FORWARD = {Leg.DISTRIBUTE: Leg.ACTIVATE, Leg.ACTIVATE: Leg.DISTRIBUTE}
 """The legs that are paused apart, and each one's other."""
 
@@ -170,7 +178,7 @@ def resume(ledger: Engine, campaign: str, by: By, leg: Leg | None = None) -> lis
 
     LedgerError where nothing is to be lifted, no reason is given, or the digest is another plan's.
     """
-    said = _widening(by, "resume", campaign, {"leg": leg})
+    said = _widening(by, "resume", campaign, {"leg": _pausable(leg)})
     with ledger.begin() as connection:
         now = datetime.now(UTC)
         return notes.once(connection, said, lambda: _resume(connection, campaign, said, leg, now), now)

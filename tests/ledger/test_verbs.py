@@ -239,6 +239,16 @@ def test_one_leg_of_a_pause_of_both_goes_on_alone_and_the_other_keeps_its_reason
     assert legs(spring) == []
 
 
+def test_no_other_leg_is_paused_or_resumed(spring):
+    for verb in (
+        lambda: control.pause(spring.engine, NAME, Leg.READ, "storm", "ann"),
+        lambda: resume(spring, Leg.READ),
+    ):
+        with pytest.raises(LedgerError, match=r"read is no leg .* it should be distribute or activate, or none: both"):
+            verb()
+    assert legs(spring) == []
+
+
 def test_a_resume_of_one_leg_lifts_no_halt(spring):
     halt(spring)
     with pytest.raises(
