@@ -149,6 +149,7 @@ def _keep_house(ledger: Engine, now: datetime, *, whole: bool) -> None:
     with ledger.begin() as connection:
         campaigns.roll_up(connection)
         budgets.roll_up(connection, now)
+        budgets.forget(connection, now)
     audit.catch_up(ledger, whole=whole)
     with ledger.begin() as connection:
         beats.beat(connection, beats.WARDEN, now)

@@ -252,6 +252,25 @@ def roll_up(connection: Connection, now: datetime) -> int:
     return result.rowcount
 
 
+KEPT = timedelta(days=396)
+"""What was sent is kept for thirteen months, which a demand forecast looks back on; no threshold's period is as long."""
+_GONE_AT_ONCE = 10_000
+
+
+def forget(connection: Connection, now: datetime) -> int:
+    """Delete what was sent before all that counts, oldest first, a bounded number at once; how many rows went."""
+    values = {"before": now - KEPT, "most": _GONE_AT_ONCE}
+    return sum(connection.execute(statement, values).rowcount for statement in _FORGET)
+
+
+_FORGET = tuple(
+    text(
+        f"DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE at < :before ORDER BY at LIMIT :most))"
+    )
+    for table in ("request_use", "others_use")
+)
+
+
 def import_thresholds(connection: Connection, table: Sequence[Threshold], actor: str, now: datetime) -> list[str]:
     """Put a table in the place of all thresholds of the User IDs that it names; those User IDs."""
     users = sorted({threshold.user_id for threshold in table})

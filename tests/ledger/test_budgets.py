@@ -132,6 +132,24 @@ def test_a_read_counts_under_its_own_variant(world):
     assert level(world).used.observe == 1
 
 
+def test_what_was_sent_is_kept_for_thirteen_months_and_then_deleted_a_batch_at_a_time(world, monkeypatch):
+    ids = hold_image(world, 3)
+    for update_id in ids:
+        send(world, activate(world, update_id).outbox_id)
+        world.later(seconds=10)
+    sent = world.count("request_use")
+    monkeypatch.setattr(budgets, "_GONE_AT_ONCE", 2)
+    world.later(days=395)
+    assert forget(world) == 0
+    world.later(days=1)
+    assert [forget(world) for _ in range(3)] == [2, sent - 2, 0]
+
+
+def forget(world: World) -> int:
+    with world.engine.begin() as connection:
+        return budgets.forget(connection, world.now)
+
+
 def test_a_roll_up_changes_no_sum_and_lets_nothing_leave_early(world):
     ids = hold_image(world, 4)
     limit(world, 100)
