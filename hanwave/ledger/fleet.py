@@ -180,15 +180,21 @@ def _count(connection: Connection, table: str) -> int:
     return int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
 
 
+# Nobody was heard in the future.
+_HEARD = "CASE WHEN s.last_heard <= :now THEN s.last_heard END"
+
+
 def _merge(connection: Connection, fleet: FleetFile, now: datetime) -> tuple[int, int]:
     """Bring what is staged into the fleet; the devices added and the devices changed."""
     connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('fleet import'))"))
     names = [name for name in fleet.columns if name != "eui"]
-    held, new = (", ".join(f"{of}.{name}" for name in names) for of in "ds")
+    held = ", ".join(f"d.{name}" for name in names)
+    new = ", ".join(_HEARD if name == "last_heard" else f"s.{name}" for name in names)
+    both = new.replace(_HEARD, f"greatest(d.last_heard, {_HEARD})")
     changed = connection.execute(
         text(
-            f"UPDATE device d SET ({', '.join(names)}, updated_at) = ROW({new}, :now) FROM staged s"
-            f" WHERE d.eui = s.eui AND ({held}) IS DISTINCT FROM ({new})"
+            f"UPDATE device d SET ({', '.join(names)}, updated_at) = ROW({both}, :now) FROM staged s"
+            f" WHERE d.eui = s.eui AND ({held}) IS DISTINCT FROM ({both})"
         ),
         {"now": now},
     )

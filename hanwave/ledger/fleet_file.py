@@ -6,9 +6,10 @@ customer's number anywhere; a line is never held beyond MAX_LINE octets.
 
 Columns: eui, device_type, manufacturer, model, hardware_version, firmware_version, smi_status, hub and region must be
 there. home, mpxn, payment_mode, protected_class, import_supplier, gas_supplier, supplier_certificate, hub_firmware
-(of its Communications Hub), gbcs_version and leaves_at (when it changes supplier, where that is known: a date, which begins
-in the zone of Great Britain, or a time with its offset) may be left out, which leaves what is known of a device as it is; an
-empty cell under one of them says that there is none.
+(of its Communications Hub), gbcs_version, leaves_at (when it changes supplier, where that is known: a date, which begins in
+the zone of Great Britain, or a time with its offset) and last_heard (by the supplier's own systems, as leaves_at) may be
+left out, which leaves what is known of a device as it is; an empty cell under one of them says that there is none. Of
+last_heard the later is kept, the file's or what hanwave heard itself; a time that is yet to come is none.
 """
 
 import csv
@@ -186,6 +187,7 @@ COLUMNS: Mapping[str, _Column] = MappingProxyType(
         "hub_firmware": _optional(_few(_hexadecimal(8))),
         "gbcs_version": _optional(_few(_gbcs)),
         "leaves_at": _optional(_few(_time), "timestamptz"),
+        "last_heard": _optional(_time, "timestamptz"),
     }
 )
 

@@ -1,6 +1,6 @@
 """The fleet's import on a real PostgreSQL."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -40,8 +40,8 @@ def test_the_rows_of_a_file_become_the_fleet(ledger, bring):
     done = bring(fleet(row(1), row(2, gas_supplier=ROW["import_supplier"], device_type="GSME", home=r"a\N\tb")))
     assert counts(done) == (2, 2, 0, 0, 0, 0)
     held = devices(ledger)
-    leaves_at = datetime.fromisoformat(ROW["leaves_at"])
-    known = {"gas_supplier": None, "leaves_at": leaves_at, "last_heard": None, "updated_at": START}
+    times = {name: datetime.fromisoformat(ROW[name]) for name in ("leaves_at", "last_heard")}
+    known = {"gas_supplier": None, "updated_at": START} | times
     assert held[eui(1)] == row(1) | known
     assert held[eui(2)]["home"] == r"a\N\tb"
 
@@ -54,6 +54,17 @@ def test_the_same_file_again_changes_nothing_not_even_a_row_version(ledger, brin
     assert counts(bring(fleet(*(row(n) for n in range(50))), START + timedelta(days=1))) == (50, 0, 0, 50, 0, 0)
     with ledger.connect() as connection:
         assert connection.execute(versions).all() == before
+
+
+def test_of_when_a_device_was_last_heard_the_later_is_kept_and_the_future_is_none(ledger, bring):
+    def told(*times):
+        rows = (row(number, last_heard=time) for number, time in enumerate(times))
+        done = bring(fleet(*rows))
+        return done.changed, [each["last_heard"] for each in devices(ledger).values()]
+
+    earlier, heard, later = (datetime(2026, 11, day, 10, tzinfo=UTC) for day in (19, 20, 21))
+    assert told(str(heard), "2027-01-31", "") == (0, [heard, None, None])
+    assert told(str(earlier), str(later), "") == (1, [heard, later, None])
 
 
 def test_a_delta_changes_what_it_names_and_deletes_nothing(ledger, bring):

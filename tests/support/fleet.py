@@ -27,6 +27,7 @@ ROW = {
     "hub_firmware": "01020304",
     "gbcs_version": "4.1",
     "leaves_at": "2026-12-01T00:00:00+00:00",
+    "last_heard": "2026-11-20T10:00:00+00:00",
 }
 assert tuple(ROW) == tuple(COLUMNS)
 
