@@ -4,15 +4,17 @@ Guarantee: what is rehearsed is the plan that `start` would freeze, with its wav
 """
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, text
 
-from hanwave.ledger import budgets, planning
+from hanwave.ledger import budgets, incidents, planning
 from hanwave.rollout.bounds import Share
 from hanwave.rollout.budget import Threshold
+from hanwave.rollout.incidents import Incident
 from hanwave.rollout.policy import DeviceType
 from hanwave.rollout.rehearsal.behaviour import Behaviour
 from hanwave.rollout.rehearsal.forecast import Forecast, Interval
@@ -31,6 +33,9 @@ class Material:
     kind: DeviceType
     sizes: tuple[int, ...]
     strata: tuple[float, ...]
+    regions: tuple[str, ...]
+    """Of each stratum."""
+    incidents: Mapping[str | None, Sequence[Incident]]
     request: CampaignRequest
     thresholds: tuple[Threshold, ...]
 
@@ -38,20 +43,28 @@ class Material:
         """The rules of a rehearsal that begins then, over devices that behave so."""
         devices = sum(self.sizes)
         ordinary = Share(round(behaviour.absent * devices), devices)
-        return Rules(self.kind, self.request.policy, self.sizes, start, ordinary, self.strata, self.thresholds)
+        return Rules(
+            *(self.kind, self.request.policy, self.sizes, start, ordinary, self.strata, self.thresholds),
+            regions=self.regions,
+            incidents=self.incidents,
+        )
 
 
 def material(connection: Connection, name: str, request: CampaignRequest, user_id: str) -> Material:
     """Draw a plan, of a connection that has not been used yet, and keep nothing; LedgerError or PlanError says why not."""
     connection.execute(text("SET TRANSACTION READ ONLY"))
     check_name(name)
-    plan = planning.draw(connection, name, request, user_id, datetime.now(UTC))
+    now = datetime.now(UTC)
+    plan = planning.draw(connection, name, request, user_id, now)
+    strata = _strata(connection, [eui for wave in plan.waves for eui in wave])
     kind = DeviceType(planning.release(connection, request.release).device_type.value)
     return Material(
         digest=plan.digest,
         kind=kind,
         sizes=tuple(map(len, plan.waves)),
-        strata=_strata(connection, [eui for wave in plan.waves for eui in wave]),
+        strata=tuple(share for share, _ in strata),
+        regions=tuple(region for _, region in strata),
+        incidents=incidents.read(connection, now).by_region,
         request=request,
         thresholds=tuple(t for variant in _VARIANTS for t in budgets.thresholds(connection, user_id, variant)),
     )
@@ -60,15 +73,16 @@ def material(connection: Connection, name: str, request: CampaignRequest, user_i
 _VARIANTS = ("11.1", "11.3", "11.4")
 
 
-def _strata(connection: Connection, euis: list[str]) -> tuple[float, ...]:
+def _strata(connection: Connection, euis: list[str]) -> list[tuple[float, str]]:
+    """The share of each stratum, and its region."""
     rows = connection.execute(
         text(
-            "SELECT count(*) AS n FROM device WHERE eui = ANY(:euis)"
+            "SELECT count(*) AS n, region FROM device WHERE eui = ANY(:euis)"
             " GROUP BY manufacturer, model, firmware_version, region ORDER BY n DESC"
         ),
         {"euis": euis},
     )
-    return tuple(row.n / len(euis) for row in rows)
+    return [(row.n / len(euis), row.region) for row in rows]
 
 
 def keep(connection: Connection, digest: str, forecast: Forecast, now: datetime) -> None:

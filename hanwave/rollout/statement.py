@@ -119,8 +119,9 @@ def state(
 ) -> Statement:
     """The statement of a plan; PlanError where it cannot be run at all. left_out: the reasons."""
     sizes = [len(wave) for wave in members.waves]
-    runs = timetable(sizes, wanted.device_type, policy)
     counted = [Counter(map(members.traits.__getitem__, wave)) for wave in members.waves]
+    regions = {traits.region for counts in counted for traits in counts}
+    runs = timetable(sizes, wanted.device_type, policy, regions)
     homes = [{members.homes[eui] for eui in wave} for wave in members.waves]
     whole = sum(counted, Counter[Traits]())
     undo = _undo(wanted, whole, fallbacks)
@@ -137,7 +138,7 @@ def state(
         loads=_loads(wanted.device_type, sizes, runs, policy),
         ends=runs[-1].ends,
         undo=undo,
-        undo_days=timetable([back], wanted.device_type, policy.for_rollback())[0].ends,
+        undo_days=timetable([back], wanted.device_type, policy.for_rollback(), regions)[0].ends,
         notices=_notices(counted, runs) if wanted.device_type is DeviceType.ESME else (),
     )
 

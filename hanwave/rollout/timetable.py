@@ -1,11 +1,11 @@
-"""When a plan's waves would run, from pace, windows, exposure cap, soak and deadlines alone; days from its start.
+"""When a plan's waves would run, from pace, windows, exposure cap, soak and the regions' deadlines alone; days from its start.
 
 Guarantees: no wave begins before the one before it could have ended; `soonest` supposes that every device answers at once,
 `latest` that every attempt is used up to its deadline. Neither counts what nobody can know: the people whom a gate waits
 for, incidents, bank holidays and blackouts. The rehearsal refines it by behaviour that was measured.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -37,8 +37,10 @@ class Run:
     ends: Days
 
 
-def timetable(sizes: Sequence[int], kind: DeviceType, policy: Policy) -> tuple[Run, ...]:
-    """Each wave's course; PlanError where no window is ever open, or the plan would take ten years."""
+def timetable(
+    sizes: Sequence[int], kind: DeviceType, policy: Policy, regions: Collection[str] = ("",)
+) -> tuple[Run, ...]:
+    """Each wave's course, over devices of those regions; PlanError where no window is ever open, or it would take ten years."""
     share = _open_share(kind, policy)
     runs: list[Run] = []
     ends = Days(0.0, 0.0)
@@ -47,7 +49,7 @@ def timetable(sizes: Sequence[int], kind: DeviceType, policy: Policy) -> tuple[R
         begins, activates = ends.soonest, _activates(size, share, rules)
         soak = rules.soak / _DAY
         soonest = activates + soak if size else 0.0
-        slack = _slack(kind, rules) if size else 0.0
+        slack = _slack(kind, rules, regions) if size else 0.0
         ends = Days(round(begins + soonest, 3), round(ends.latest + soonest + slack, 3))
         if ends.soonest > LONGEST:
             raise PlanError(
@@ -64,13 +66,14 @@ def _activates(size: int, share: float, policy: Policy) -> float:
     return max(paced, rounds * (policy.soak / _DAY))
 
 
-def _slack(kind: DeviceType, policy: Policy) -> float:
-    """How much longer it takes where every attempt is used, each to its deadline."""
-    deadlines, attempts = policy.deadlines[kind], policy.attempts
+def _slack(kind: DeviceType, policy: Policy, regions: Collection[str]) -> float:
+    """How much longer it takes where every attempt is used, each to its deadline, in the region where that is longest."""
+    attempts = policy.attempts
     distribute = min(attempts.distribute, attempts.gsme_images) if kind is DeviceType.GSME else attempts.distribute
-    activate = timedelta(0) if kind.one_step else attempts.activate * deadlines.activate
-    read = attempts.read * deadlines.read if policy.soak_check else timedelta(0)
-    return (distribute * deadlines.distribute + activate + read) / _DAY
+    activate = 0 if kind.one_step else attempts.activate
+    read = attempts.read if policy.soak_check else 0
+    found = (policy.deadlines_in(region, kind) for region in regions or ("",))
+    return max(distribute * d.distribute + activate * d.activate + read * d.read for d in found) / _DAY
 
 
 def _open_share(kind: DeviceType, policy: Policy) -> float:

@@ -12,7 +12,7 @@ from datetime import datetime
 import numpy as np
 
 from hanwave.rollout.rehearsal.behaviour import Behaviour, Harm
-from hanwave.rollout.rehearsal.library import Floats, make_library
+from hanwave.rollout.rehearsal.library import Floats, make_libraries
 from hanwave.rollout.rehearsal.run import Rehearsed, Rules, rehearse_once
 
 LOW, HIGH = 0.05, 0.95
@@ -90,8 +90,8 @@ def forecast(
 
 
 def _scenario(rules: Rules, behaviour: Behaviour, harm: Harm | None, runs: int, seed: str, courses: int) -> Scenario:
-    library = make_library(rules.kind, rules.policy, behaviour, harm, courses, seed)
-    found = [rehearse_once(library, rules, number) for number in range(runs)]
+    libraries = make_libraries(rules.kind, rules.policy, behaviour, harm, courses, seed)
+    found = [rehearse_once(libraries, rules, number) for number in range(runs)]
     variants = sorted({variant for run in found for variant in run.requests})
     ends = sorted({end for run in found for end in run.ended})
     return Scenario(

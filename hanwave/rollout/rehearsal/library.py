@@ -4,7 +4,9 @@ Questions for a version (11.2) wait for nothing, so only the asks that the permi
 questions between them are kept as times after the one before.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +56,21 @@ class _Row:
     questions: list[list[float]]
     rest: float
     marks: dict[str, Mark] = field(default_factory=dict)
+
+
+Libraries = Mapping[timedelta, Library]
+"""Courses by the soak that they go through: a wave may have its own."""
+
+
+def make_libraries(
+    kind: DeviceType, policy: Policy, behaviour: Behaviour, harm: Harm | None, size: int, seed: str
+) -> Libraries:
+    """A library for each soak of the policy's waves; the same seed draws the same devices in all."""
+    soaks = {policy.of_wave(number).soak for number in range(1, len(policy.waves) + 1)}
+    return {
+        soak: make_library(kind, policy.model_copy(update={"soak": soak}), behaviour, harm, size, seed)
+        for soak in sorted(soaks)
+    }
 
 
 def make_library(

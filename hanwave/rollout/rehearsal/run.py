@@ -6,7 +6,7 @@ decided by the functions that run in production: this only counts who is where, 
 
 import math
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -16,14 +16,16 @@ from hanwave.rollout.bounds import Share
 from hanwave.rollout.budget import PermitClass, Threshold, Used, room
 from hanwave.rollout.events import Leg
 from hanwave.rollout.gate import Verdict
+from hanwave.rollout.incidents import Incident
 from hanwave.rollout.policy import DeviceType, Policy
 from hanwave.rollout.rehearsal.agenda import Agenda, Line
 from hanwave.rollout.rehearsal.course import MARKED
 from hanwave.rollout.rehearsal.gates import WaveGate
-from hanwave.rollout.rehearsal.library import LEGS, Ints, Library
+from hanwave.rollout.rehearsal.library import LEGS, Ints, Libraries
 from hanwave.rollout.windows import Place, Rule, closed
 
 _DAY = 86_400.0
+_WHOLE = 1e-9  # what a whole number of devices may lack after a division
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +43,28 @@ class Rules:
     """The share of each stratum (model, from-version and region) in every wave."""
     thresholds: Sequence[Threshold] = ()
     place: Place = field(default_factory=Place)
+    regions: tuple[str, ...] = ()
+    """Where each stratum is; without them all are in one region."""
+    incidents: Mapping[str | None, Sequence[Incident]] = field(default_factory=dict)
+    """The DCC's, known or supposed, by region (None: of all): while one lasts, what needs its service is not sent there.
+    What is in flight goes on as it was drawn."""
 
     @property
     def tick(self) -> float:
-        """Seconds: no shorter than the waves' own sweep, and a hundredth of the soak."""
-        return max(self.policy.sweep.total_seconds(), self.policy.soak.total_seconds() / 100)
+        """Seconds: no shorter than the waves' own sweep, and a hundredth of the shortest soak."""
+        shortest = min(self.policy.of_wave(number).soak for number in range(1, len(self.policy.waves) + 1))
+        return max(self.policy.sweep.total_seconds(), shortest.total_seconds() / 100)
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The region of each stratum, where it makes a difference in which one is."""
+        apart = self.regions and (self.policy.pace.region or self.incidents)
+        return self.regions if apart else ("",) * len(self.strata)
+
+    def incidents_in(self, region: str, leg: Leg) -> tuple[Incident, ...]:
+        """Those that take away what that leg needs there."""
+        found = (*self.incidents.get(None, ()), *(self.incidents.get(region, ()) if region else ()))
+        return tuple(incident for incident in found if incident.takes(leg))
 
 
 @dataclass(slots=True)
@@ -72,26 +91,29 @@ class Rehearsed:
         return bool(self.verdicts) and all(verdict == Verdict.PASS for verdict in self.verdicts)
 
 
-def rehearse_once(library: Library, rules: Rules, seed: int) -> Rehearsed:
-    """One run of a campaign, drawn by that seed; it ends where a gate or the breaker holds it."""
-    return _Run(library, rules, seed).to_its_end()
+def rehearse_once(libraries: Libraries, rules: Rules, seed: int) -> Rehearsed:
+    """One run of a campaign, drawn by that seed, over courses of each wave's soak; it ends where a gate or the breaker holds it."""
+    return _Run(libraries, rules, seed).to_its_end()
 
 
 class _Run:
-    def __init__(self, library: Library, rules: Rules, seed: int) -> None:
-        self._library, self._rules, self._policy = library, rules, rules.policy
+    def __init__(self, libraries: Libraries, rules: Rules, seed: int) -> None:
+        self._libraries, self._rules, self._policy = libraries, rules, rules.policy
+        self._library = libraries[rules.policy.of_wave(1).soak]
         size = sum(rules.sizes)
         rng = np.random.default_rng(seed)
-        self._course: Ints = rng.integers(library.size, size=size)
+        self._course: Ints = rng.integers(self._library.size, size=size)
         self._ask = np.zeros(size, dtype=np.int64)
         self._is_exposed = np.zeros(size, dtype=bool)
         self._agenda = Agenda(rules.tick)
-        self._lines, self._again = ({leg: Line() for leg in LEGS} for _ in range(2))
+        self._places = sorted(set(rules.places))
+        self._lines, self._again = ({leg: [Line() for _ in self._places] for leg in LEGS} for _ in range(2))
         self._budgets = [_Budget(threshold) for threshold in rules.thresholds]
         self._found = Rehearsed()
         self._now = 0
         self._wave = 0
         self._stratum: Ints = rng.choice(len(rules.strata), size=size, p=np.array(rules.strata) / sum(rules.strata))
+        self._place: Ints = np.array([self._places.index(place) for place in rules.places])[self._stratum]
         self._open = self._exposed = 0
         self._gate = WaveGate(rules.policy.gate, rules.kind, rules.ordinary, len(rules.strata))
         self._cap = rules.policy.exposure_cap
@@ -129,17 +151,28 @@ class _Run:
         self._open, self._exposed = size, 0
         ruled = self._policy.of_wave(self._wave)
         self._gate, self._cap = self._gate.anew(ruled.gate), ruled.exposure_cap
-        self._lines[Leg.DISTRIBUTE].join(np.arange(first, first + size))
+        self._library = self._libraries[ruled.soak]
+        self._join(self._lines[Leg.DISTRIBUTE], np.arange(first, first + size))
+
+    def _join(self, lines: Sequence[Line], devices: Ints) -> None:
+        """Go to the end of the line of one's region."""
+        for place, line in enumerate(lines):
+            line.join(devices[self._place[devices] == place] if len(lines) > 1 else devices)
 
     def _next(self) -> int | None:
         """The next tick in which anything can happen."""
-        waiting = [self._opens(leg) for leg in LEGS if self._waits(leg) and self._room(leg) >= 1]
+        waiting = [
+            self._opens(leg, place)
+            for leg in LEGS
+            for place in range(len(self._places))
+            if self._waits(leg, [place]) and self._room(leg, [place]) >= 1
+        ]
         ticks = [tick for tick in (self._agenda.next(), *waiting, *self._turns()) if tick is not None]
         return max(self._now + 1, min(ticks)) if ticks else None
 
-    def _opens(self, leg: Leg) -> int | None:
-        """The first tick from the next on at which the leg's windows are open."""
-        found = closed(self._windows(leg), self._at + timedelta(seconds=self._rules.tick))
+    def _opens(self, leg: Leg, place: int) -> int | None:
+        """The first tick from the next on at which the leg's windows are open there, and no incident lasts."""
+        found = closed(self._windows(leg, place), self._at + timedelta(seconds=self._rules.tick))
         if found is None:
             return self._now + 1
         return self._tick_of(found.until) if found.until else None
@@ -149,15 +182,16 @@ class _Run:
 
     def _turns(self) -> list[int]:
         """When budgets that are spent have room again, where anybody waits."""
-        if not any(map(self._waits, LEGS)):
+        if not any(self._waits(leg, range(len(self._places))) for leg in LEGS):
             return []
         return [math.ceil(turn / self._rules.tick) for b in self._budgets if (turn := b.turns()) is not None]
 
-    def _windows(self, leg: Leg) -> tuple[Rule, ...]:
+    def _windows(self, leg: Leg, region: int) -> tuple[Rule, ...]:
         windows, place = self._policy.windows, self._rules.place
+        lasting = self._rules.incidents_in(self._places[region], leg)
         if leg is Leg.ACTIVATE:
-            return windows.acting(place)
-        return windows.sending(place) + (windows.acting(place) if self._library.one_step else ())
+            return windows.acting(place) + lasting
+        return windows.sending(place) + (windows.acting(place) if self._library.one_step else ()) + lasting
 
     def _exposes(self, leg: Leg) -> bool:
         return leg is Leg.ACTIVATE or self._library.one_step
@@ -167,9 +201,9 @@ class _Run:
             return "11.3"
         return "11.4" if self._library.one_step else "11.1"
 
-    def _room(self, leg: Leg) -> float:
-        """For how many devices the permit has room in this tick: cap, pace and budget. Who is exposed already fits the cap."""
-        waiting, again = self._lines[leg].length, self._again[leg].length
+    def _room(self, leg: Leg, places: Sequence[int]) -> float:
+        """For how many devices there the permit has room in this tick: cap, pace and budget. Who is exposed fits the cap."""
+        waiting, again = (sum(lines[leg][place].length for place in places) for lines in (self._lines, self._again))
         rooms = [float(waiting + again)]
         if self._exposes(leg):
             free = max(0, self._cap - self._exposed)
@@ -178,16 +212,33 @@ class _Run:
         return min(rooms + [budget.fitting(waiting + again, self._seconds) for budget in of_variant])
 
     def _serve(self, leg: Leg) -> None:
-        if self._over or not self._waits(leg) or closed(self._windows(leg), self._at):
+        places = [place for place in range(len(self._places)) if not self._over and self._waits(leg, [place])]
+        places = [place for place in places if not closed(self._windows(leg, place), self._at)]
+        if not places:
             return
-        room = self._room(leg)
-        again = self._again[leg].serve(room)
-        devices = np.concatenate((again, self._lines[leg].serve(room - len(again))))
+        room = self._room(leg, places)
+        most = self._most(leg)
+        again = self._share(self._again[leg], places, [most] * len(places), room)
+        left = [most - len(served) for served in again]
+        new = self._share(self._lines[leg], places, left, room - sum(map(len, again)))
+        devices = np.concatenate((*again, *new))
         if len(devices):
             self._grant(leg, devices)
 
-    def _waits(self, leg: Leg) -> int:
-        return self._lines[leg].length + self._again[leg].length
+    def _most(self, leg: Leg) -> float:
+        """How many devices of one region may be served in a tick."""
+        return math.ceil(self._policy.pace.most * self._rules.tick) if self._exposes(leg) else math.inf
+
+    @staticmethod
+    def _share(lines: Sequence[Line], places: Sequence[int], most: Sequence[float], room: float) -> list[Ints]:
+        """Serve the lines of those regions, none more than its most, each by its part of what is asked for."""
+        wants = [min(lines[place].length, limit) for place, limit in zip(places, most, strict=True)]
+        part = min(1.0, max(0.0, room) / sum(wants)) if any(wants) else 0.0
+        upto = [math.floor(sum(wants[:n]) * part + _WHOLE) for n in range(len(wants) + 1)]
+        return [lines[place].serve(upto[n + 1] - upto[n]) for n, place in enumerate(places)]
+
+    def _waits(self, leg: Leg, places: Iterable[int]) -> int:
+        return sum(self._lines[leg][place].length + self._again[leg][place].length for place in places)
 
     def _grant(self, leg: Leg, devices: Ints) -> None:
         courses, asks, now = self._course[devices], self._ask[devices], self._seconds
@@ -233,8 +284,8 @@ class _Run:
         legs = self._library.legs[self._course[devices], self._ask[devices]]
         for number, leg in enumerate(LEGS):
             asked, exposed = devices[legs == number], self._is_exposed[devices[legs == number]]
-            self._lines[leg].join(asked[~exposed])
-            self._again[leg].join(asked[exposed])
+            self._join(self._lines[leg], asked[~exposed])
+            self._join(self._again[leg], asked[exposed])
 
     def _mark(self, marked: Sequence[Ints]) -> None:
         for state, devices in zip(MARKED, marked, strict=True):

@@ -83,6 +83,18 @@ def test_pace_cap_and_windows_each_lengthen_a_wave():
     assert timetable([8640], DeviceType.ESME, narrow)[0].activates == 40.0
 
 
+def test_the_latest_end_goes_by_the_longest_deadlines_of_the_regions_that_have_devices():
+    slow = {"distribute": "30d", "activate": "2d", "read": "1d"}
+    policy = Policy.model_validate({"waves": [{"share": 1}], "regions": {"4G North": {"ESME": slow}}})
+    usual, there, elsewhere = (
+        timetable([10], DeviceType.ESME, policy, regions)[0].ends for regions in ((), ("South", "4G North"), ("South",))
+    )
+    assert usual == elsewhere
+    assert there.soonest == usual.soonest
+    # Three images, each given twenty days more, and three activations, each a day more.
+    assert there.latest == pytest.approx(usual.latest + 3 * 20 + 3 * 1)
+
+
 def test_the_open_share_of_a_week_is_where_all_windows_are_open():
     night, sunday = Window(hours=("22:00-04:00",)), Window(days=("sun",))
     assert open_share([night]) == 0.25

@@ -12,12 +12,13 @@ from hanwave.rollout.bounds import Share
 from hanwave.rollout.budget import Threshold
 from hanwave.rollout.events import Leg
 from hanwave.rollout.gate import Verdict
+from hanwave.rollout.incidents import Incident, Service
 from hanwave.rollout.pace import Pace
 from hanwave.rollout.policy import ActivationMode, Attempts, DeviceType, Gate, Policy, Wave
 from hanwave.rollout.rehearsal.behaviour import Behaviour, BehaviourError, Delay, Harm, default_profile, read_profile
 from hanwave.rollout.rehearsal.course import course
 from hanwave.rollout.rehearsal.forecast import forecast, interval
-from hanwave.rollout.rehearsal.library import make_library
+from hanwave.rollout.rehearsal.library import make_libraries
 from hanwave.rollout.rehearsal.run import Rules, rehearse_once
 from hanwave.rollout.windows import Windows
 
@@ -37,7 +38,7 @@ def rules(sizes=(100, 400), kind=DeviceType.ESME, policy=POLICY, **changes):
 
 def run(seed=1, behaviour=WELL, harm=None, **changes):
     asked = rules(**changes)
-    return rehearse_once(make_library(asked.kind, asked.policy, behaviour, harm, 100, "test"), asked, seed)
+    return rehearse_once(make_libraries(asked.kind, asked.policy, behaviour, harm, 100, "test"), asked, seed)
 
 
 @pytest.mark.parametrize("kind", DeviceType)
@@ -216,3 +217,41 @@ def test_a_wrong_profile_is_refused_in_one_sentence(raw, says):
 
 def test_the_shipped_profile_has_every_type_and_says_that_it_is_a_guess():
     assert Counter(each.source for each in default_profile().values()) == {"guess": len(DeviceType)}
+
+
+def days_of(**changes) -> float:
+    found = run(sizes=(400,), **changes)
+    assert found.passed
+    return found.days
+
+
+ONE = Policy(waves=(Wave(share=1),), gate=EASY, exposure_cap=1000)
+
+
+def test_a_region_has_no_more_than_its_own_pace():
+    slow = ONE.model_copy(update={"pace": Pace(overall=20, region=0.001)})
+    everywhere = days_of(policy=slow, strata=(1.0, 1.0), regions=("North", "South"))
+    together = days_of(policy=slow, strata=(1.0, 1.0), regions=("South", "South"))
+    # 200 devices at a thousandth a second (two in a tick of 1,728 s, rounded up) take two days, and 400 four.
+    assert everywhere > 2
+    assert together - everywhere == pytest.approx(2, abs=0.4)
+    assert days_of(policy=ONE, strata=(1.0, 1.0), regions=("North", "South")) < everywhere
+
+
+def test_while_an_incident_lasts_nothing_that_needs_its_service_is_sent_where_it_is():
+    where = {"policy": ONE, "strata": (1.0, 1.0), "regions": ("North", "South")}
+    usual = days_of(**where)
+    storm = Incident("INC1", Service.ACTIVATION, MONDAY, MONDAY + timedelta(days=5))
+    for region in ("South", None):
+        assert days_of(**where, incidents={region: (storm,)}) == pytest.approx(usual + 5, abs=0.5)
+    assert days_of(**where, incidents={"Central": (storm,)}) == pytest.approx(usual, abs=0.2)
+    endless = Incident("INC2", Service.ALL, MONDAY)
+    assert run(sizes=(400,), **where, incidents={"South": (endless,)}).verdicts[-1].startswith("never ends")
+
+
+def test_a_wave_soaks_for_as_long_as_it_says_itself():
+    own = ONE.model_copy(update={"waves": (Wave(share=0.5, soak=timedelta(days=9)), Wave(share=1))})
+    usual = ONE.model_copy(update={"waves": (Wave(share=0.5), Wave(share=1))})
+    found, shorter = (run(sizes=(200, 200), policy=policy) for policy in (own, usual))
+    assert found.passed
+    assert found.days == pytest.approx(shorter.days + 7, abs=0.5)
