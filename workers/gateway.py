@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from temporalio.client import Client
 from temporalio.runtime import Runtime
 
+from activities.clocks import Timed
 from activities.dcc import StraightRoute
 from activities.guard import Guarded
 from activities.requests import Sender
@@ -44,7 +45,8 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             client = await _connect(settings.temporal, stop, runtime)
             if client is None:
                 return
-            async with gateway_worker(client, ledger, deliver, acb):
+            timed = Timed(ledger, deliver, lambda: datetime.now(UTC))
+            async with gateway_worker(client, ledger, timed, acb):
                 await stop.wait()
 
 

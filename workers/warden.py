@@ -15,6 +15,7 @@ from sqlalchemy import Engine, text
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities import clocks
 from activities.guard import stop_if_restored
 from activities.wave import start_device
 from hanwave import names
@@ -42,6 +43,8 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         if stop.is_set():
             return
         try:
+            # A heart that beats ahead of the time would be heard long after it has stopped.
+            await asyncio.to_thread(clocks.check, ledger, lambda: datetime.now(UTC))
             await asyncio.to_thread(stop_if_restored, ledger, witness, "warden", datetime.now(UTC))
             await make_round(client, ledger, datetime.now(UTC), whole=number % _WHOLE == 0)
             await asyncio.to_thread(_remember, ledger, witness)
