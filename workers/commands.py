@@ -9,4 +9,5 @@ COMMANDS = {
         "workers.reconcile_command:reconcile",
         "After the ledger was restored from a backup: find out what happened since, then go on.",
     ),
+    "schema": ("workers.schema_command:schema", "Print the JSON Schemas of a campaign's inputs and results."),
 }
