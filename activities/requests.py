@@ -68,18 +68,19 @@ class Delivery:
 def body_of(connection: Connection, request: outbox.Request, at: datetime | None) -> duis.RequestBody:
     """The body of a request as it was granted; LedgerError or ImageError where there is nothing fit to send."""
     frame = campaigns.frame(connection, request.campaign)
+    hop = frame.image(request.parameters.get("release", frame.release))
     match request.service_reference:
         case "11.1" | "11.4":
             certificate = request.parameters.get("certificate")
-            image = releases.image_for(connection, frame.release, request.user_id, certificate)
+            image = releases.image_for(connection, hop.release, request.user_id, certificate)
             form = Form.PPMID if frame.device_type.one_step else Form.SIGNED
-            OtaImage.read(image, form).check_hash(bytes.fromhex(frame.image_hash))
+            OtaImage.read(image, form).check_hash(bytes.fromhex(hop.image_hash))
             kind = duis.UpdatePPMIDFirmware if request.service_reference == "11.4" else duis.UpdateFirmware
-            return kind(image, frame.version, _devices(connection, request))
+            return kind(image, hop.version, _devices(connection, request))
         case "11.2":
             return duis.ReadFirmwareVersion()
         case "11.3":
-            return duis.ActivateFirmware(bytes.fromhex(frame.image_hash), at)
+            return duis.ActivateFirmware(bytes.fromhex(hop.image_hash), at)
         case "8.2":
             return duis.ReadInventory(device_id=_devices(connection, request)[0])
     raise ReplyError(f"request {request.id} is of service {request.service_reference}, which hanwave does not send")
@@ -329,8 +330,7 @@ class Sender:
     def _answered(self, request: outbox.Request, reply: Reply) -> Delivery:
         with self.ledger.begin() as connection:
             now = self.clock()
-            outbox.answered(connection, request.id, reply.answer, now)
+            state = outbox.answered(connection, request.id, reply.answer, now)
             if isinstance(reply.content, duis.Inventory):
                 routing.inventory(connection, request.id, reply.content, reply.raw, now)
-            state = outbox.get(connection, request.id).state
         return Delivery(state, "" if reply.answer.accepted else reply.answer.code)

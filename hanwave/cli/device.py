@@ -68,6 +68,8 @@ def _fleet(found: "Story") -> dict[str, Any]:
 
 def _headline(update: "StoryUpdate") -> str:
     where = f"{update.campaign}, wave {update.wave}, to {update.version} ({update.release})"
+    if update.path:
+        where += f" by {' -> '.join(update.path)}, hop {update.hop} of {len(update.path)}"
     stands = f"{update.outcome or update.state}{f': {update.reason}' if update.reason else ''}"
     if update.next == "nothing":
         return f"{where}: {stands}"
@@ -76,19 +78,28 @@ def _headline(update: "StoryUpdate") -> str:
 
 
 def _events(update: "StoryUpdate") -> Table:
-    table = _table("when", "learnt", "what", "leg", "attempt", "by whose word", "version", "detail", "request")
+    table = _table("when", "learnt", "what", "leg", "hop", "attempt", "by whose word", "version", "detail", "request")
     for e in update.events:
         detail = "; ".join(each for each in (e.detail, e.reason) if each)
         attempt = f"{e.attempt}" if e.attempt else ""
         word = _EVIDENCE.get(e.evidence, e.evidence)
-        _row(table, _time(e.at), _time(e.recorded_at), e.kind, e.leg, attempt, word, e.version, detail, e.request_id)
+        _row(
+            table,
+            _time(e.at),
+            _time(e.recorded_at),
+            e.kind,
+            e.leg,
+            *(str(e.hop), attempt, word, e.version, detail, e.request_id),
+        )
     return table
 
 
 def _requests(update: "StoryUpdate") -> Table:
-    table = _table("request", "service", "leg", "attempt", "devices", "state", "sends", "permitted", "answered", "code")
+    table = _table(
+        "request", "service", "leg", "hop", "attempt", "devices", "state", "sends", "permitted", "answered", "code"
+    )
     for r in update.requests:
-        counts = (str(r.attempt), str(r.devices), r.state, str(r.sends))
+        counts = (str(r.hop), str(r.attempt), str(r.devices), r.state, str(r.sends))
         _row(
             table, r.request_id, r.service_reference, r.leg, *counts, _time(r.granted_at), _time(r.answered_at), r.code
         )

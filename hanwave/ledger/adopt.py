@@ -156,7 +156,7 @@ def _ids(connection: Connection, campaign: str, records: list[_Record]) -> list[
 
 _UPDATES = text(
     """
-    SELECT f.eui, u.id, l.reason, u.state, EXISTS (
+    SELECT f.eui, u.id, l.reason, u.state, u.path, EXISTS (
         SELECT 1 FROM device_event e WHERE e.update_id = u.id AND e.evidence <> 'imported') AS known
     FROM unnest(CAST(:euis AS text[])) AS f(eui)
     LEFT JOIN campaign_device u ON u.eui = f.eui AND u.campaign = :campaign
@@ -178,6 +178,8 @@ def _unfit(row: Any, campaign: str) -> str | None:
     if row.id is None:
         why = f"it was left out: {row.reason}" if row.reason else "it is not in its plan"
         return f"{row.eui} is no device of campaign {campaign}: {why}"
+    if row.path > 1:
+        return f"{row.eui} takes several hops, and a record does not say which it is of: leave the line out"
     return f"hanwave knows of {row.eui} itself, it is {row.state}: leave the line out" if row.known else None
 
 

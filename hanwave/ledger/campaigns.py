@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import groupby
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -12,6 +14,15 @@ from hanwave.ledger.database import LedgerError
 from hanwave.rollout import tallies
 from hanwave.rollout.gate import Progress
 from hanwave.rollout.policy import DeviceType, Gate, Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One release on a path: what a hop brings."""
+
+    release: str
+    version: str
+    image_hash: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +39,21 @@ class Frame:
     digest: str
     urgent: bool = False
     shadow: bool = False
+    longer: tuple[tuple[Hop, ...], ...] = ()
+    """The paths of several hops, from number 2 on."""
+
+    @property
+    def paths(self) -> tuple[tuple[Hop, ...], ...]:
+        """Every path, from number 1 on, which is the release alone: its hops, in order."""
+        return ((Hop(self.release, self.version, self.image_hash),), *self.longer)
+
+    def image(self, release: str) -> Hop:
+        """What a release of one of its paths brings."""
+        return next(hop for path in self.paths for hop in path if hop.release == release)
 
 
+Path = tuple[str, ...]
+"""Releases, in order."""
 _frames: dict[str, Frame] = {}
 
 
@@ -61,7 +85,19 @@ def _read_frame(connection: Connection, campaign: str) -> Frame:
     if row is None:
         raise LedgerError(f"there is no campaign {campaign[:70]!r}: `hanwave campaign list` shows those there are")
     read = {"policy": Policy.model_validate(row.policy), "device_type": DeviceType(row.device_type)}
-    return Frame(**{**row._mapping, **read})  # noqa: SLF001 - the documented way to a row's names
+    longer = _paths(connection, campaign)
+    return Frame(**{**row._mapping, **read}, longer=longer)  # noqa: SLF001 - the documented way to a row's names
+
+
+def _paths(connection: Connection, campaign: str) -> tuple[tuple[Hop, ...], ...]:
+    rows = connection.execute(
+        text(
+            "SELECT p.path, r.name, r.firmware_version, r.image_hash FROM path_hop p JOIN release r ON r.name = p.release"
+            " WHERE p.campaign = :name ORDER BY p.path, p.hop"
+        ),
+        {"name": campaign},
+    )
+    return tuple(tuple(Hop(*row[1:]) for row in hops) for _, hops in groupby(rows, lambda row: row.path))
 
 
 SHADOW = "it would be sent now: the campaign is a shadow, which permits nothing"
@@ -143,8 +179,12 @@ def create(
     waves: tuple[tuple[str, ...], ...],
     left_out: dict[str, str],
     now: datetime,
+    longer: Mapping[str, Path] = MappingProxyType({}),
 ) -> None:
-    """Keep a campaign, its waves, its devices and what was left out; LedgerError where the name is taken."""
+    """Keep a campaign, its waves, its devices and what was left out; LedgerError where the name is taken.
+
+    longer: the releases that each device of several hops installs, in order.
+    """
     taken = connection.execute(
         text(
             "INSERT INTO campaign (name, release, user_id, policy, seed, digest, status, author, kind, of, urgent, shadow,"
@@ -170,14 +210,46 @@ def create(
     )
     if taken.rowcount == 0:
         raise LedgerError(f"the campaign name {campaign.name!r} is taken: choose another")
+    paths = _create_paths(connection, campaign.name, longer)
     for number, euis in enumerate(waves, 1):
         _create_wave(connection, campaign.name, number, euis, now)
+    put_on_paths(connection, campaign.name, paths)
     connection.execute(
         text(
             "INSERT INTO left_out (campaign, eui, reason) SELECT :campaign, f.eui, f.reason"
             " FROM unnest(CAST(:euis AS text[]), CAST(:reasons AS text[])) AS f(eui, reason)"
         ),
         {"campaign": campaign.name, "euis": list(left_out), "reasons": list(left_out.values())},
+    )
+
+
+def _create_paths(connection: Connection, campaign: str, longer: Mapping[str, Path]) -> dict[str, int]:
+    """Number the distinct paths of several hops and keep them; the number of each device's."""
+    numbers = {path: number for number, path in enumerate(sorted(set(longer.values())), 2)}
+    hops = [(number, hop, name) for path, number in numbers.items() for hop, name in enumerate(path, 1)]
+    connection.execute(
+        text(
+            "INSERT INTO path_hop (campaign, path, hop, release) SELECT :campaign, f.path, f.hop, f.release"
+            " FROM unnest(CAST(:paths AS int[]), CAST(:hops AS int[]), CAST(:releases AS text[])) AS f(path, hop, release)"
+        ),
+        {
+            "campaign": campaign,
+            "paths": [path for path, _, _ in hops],
+            "hops": [hop for _, hop, _ in hops],
+            "releases": [name for _, _, name in hops],
+        },
+    )
+    return {eui: numbers[path] for eui, path in longer.items()}
+
+
+def put_on_paths(connection: Connection, campaign: str, paths: Mapping[str, int]) -> None:
+    """Have devices that nothing was done to yet take those paths, by number; every other one takes the first."""
+    connection.execute(
+        text(
+            "UPDATE campaign_device d SET path = f.path FROM unnest(CAST(:euis AS text[]), CAST(:paths AS int[]))"
+            " AS f(eui, path) WHERE d.campaign = :campaign AND d.eui = f.eui"
+        ),
+        {"campaign": campaign, "euis": list(paths), "paths": list(paths.values())},
     )
 
 

@@ -81,6 +81,17 @@ def _step_is_due(_: Connection, case: Case, devices: list[Folded]) -> Refusals:
     }
 
 
+OF_IMAGE = frozenset({Leg.DISTRIBUTE, Leg.ACTIVATE, Leg.WITHDRAW})
+"""The legs whose requests are of one image."""
+
+
+def _one_image(_: Connection, case: Case, devices: list[Folded]) -> Refusals:
+    """A request carries one image: devices whose hop is of another release than the first's ask again."""
+    release = devices[0].image(case.request.leg).release
+    others = (d.update_id for d in devices if d.image(case.request.leg).release != release)
+    return _all(others, f"its hop is of another release than {release}, which this request carries")
+
+
 _STILL_OPEN = text(
     """
     SELECT DISTINCT o.update_id FROM outbox_device o JOIN outbox b ON b.id = o.outbox_id
@@ -96,7 +107,7 @@ def _none_waits(connection: Connection, case: Case, devices: list[Folded]) -> Re
 
 
 def _still_eligible(connection: Connection, case: Case, devices: list[Folded]) -> Refusals:
-    reasons = eligible.why_not(connection, case.frame, case.request.leg, [d.update_id for d in devices], case.now)
+    reasons = eligible.why_not(connection, case.frame, case.request.leg, devices, case.now)
     return {update_id: NotNow(reason) for update_id, reason in reasons.items()}
 
 
@@ -128,17 +139,22 @@ def _under_cap(connection: Connection, case: Case, devices: list[Folded]) -> Ref
         return {}
     cap = frame.policy.of_wave(request.wave).exposure_cap
     room = max(0, cap - exposed(connection, frame, request.wave))
-    new = [d.update_id for d in devices if d.standing.state not in _exposing(frame)]
+    new = [d.update_id for d in devices if d.hop == 1 and d.standing.state not in _exposing(frame)]
     return _all(new[room:], f"the wave's exposure cap of {cap} is reached")
 
 
 def exposed(connection: Connection, frame: Frame, wave: int) -> int:
     """Devices of a wave that are activated or in flight and not settled (for PPMIDs, from the request on)."""
     statement = text(
-        "SELECT count(*) FROM campaign_device WHERE campaign = :campaign AND wave = :wave AND state = ANY(:states)"
+        "SELECT count(*) FROM campaign_device WHERE campaign = :campaign AND wave = :wave AND"
+        + (_IN_ANY_HOP if frame.longer else " state = ANY(:states)")
     )
     values = {"campaign": frame.name, "wave": wave, "states": sorted(map(str, _exposing(frame)))}
     return int(connection.execute(statement, values).scalar_one())
+
+
+# In a later hop a device runs what the hop before it brought.
+_IN_ANY_HOP = " (state = ANY(:states) OR (hop > 1 AND state NOT IN ('settled', 'closed')))"
 
 
 def _exposing(frame: Frame) -> frozenset[State]:
@@ -163,8 +179,12 @@ def _is_to_be_withdrawn(connection: Connection, case: Case, devices: list[Folded
 
 
 def _before_it_at_home(connection: Connection, case: Case, devices: list[Folded]) -> Refusals:
-    """Of a home's devices that several campaigns are to update, the earlier type goes first, where it is due."""
-    found = home_order.waiting_before(connection, case.frame.device_type, [d.update_id for d in devices], case.now)
+    """Of a home's devices that several campaigns are to update, the earlier type goes first, where it is due.
+
+    One in the midst of its path has the home, and would wait for what waits for it.
+    """
+    ids = [d.update_id for d in devices if not d.standing.is_between]
+    found = home_order.waiting_before(connection, case.frame.device_type, ids, case.now)
     return {update_id: NotNow(f"the {first} of its home is due, and goes first") for update_id, first in found.items()}
 
 
@@ -230,6 +250,7 @@ def _home_free(connection: Connection, case: Case, devices: list[Folded]) -> Ref
 # In their order: what only looks comes before what takes.
 FORWARD: tuple[Check, ...] = (
     _step_is_due,
+    _one_image,
     _none_waits,
     _still_eligible,
     _window_open,

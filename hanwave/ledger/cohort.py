@@ -1,8 +1,9 @@
 """The fleet as a plan sees it: the candidates that a request's filters match, and what its release wants of them."""
 
 from collections.abc import Iterator
+from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from hanwave.firmware.document import release_from_dict
 from hanwave.firmware.paths import upgrades_of
@@ -26,7 +27,10 @@ _COHORT = text(
         d.region, d.hub, d.home,
         -- An MPAN's first two digits are its distributor's; the rest of it stays here.
         CASE WHEN length(d.mpxn) = 13 THEN left(d.mpxn, 2) END AS area,
-        d.hub_firmware, d.gbcs_version, d.last_heard, d.leaves_at, h.reason AS held_back, u.campaign AS leased_by
+        d.hub_firmware, d.gbcs_version, d.last_heard, d.leaves_at, h.reason AS held_back, u.campaign AS leased_by,
+        CASE d.device_type WHEN 'GSME' THEN (
+            SELECT count(DISTINCT (e.update_id, e.hop, e.attempt)) FROM campaign_device o JOIN device_event e
+            ON e.update_id = o.id AND e.kind = 'sent' AND e.leg = 'distribute' WHERE o.eui = d.eui) ELSE 0 END AS images
     FROM device d
     LEFT JOIN lease l ON l.eui = d.eui
     LEFT JOIN campaign_device u ON u.id = l.update_id AND u.campaign IS DISTINCT FROM :rollback_of
@@ -38,7 +42,8 @@ _COHORT = text(
                                ('hub', d.hub), ('home', coalesce(d.home, d.hub))) LIMIT 1
     ) h ON true
     WHERE d.device_type = :device_type
-        AND (cardinality(CAST(:models AS text[])) = 0 OR d.model = ANY(:models))
+        AND (cardinality(CAST(:models AS text[])) = 0 OR d.model = ANY(:models)
+            OR d.manufacturer || '/' || d.model = ANY(:models))
         AND (cardinality(CAST(:regions AS text[])) = 0 OR d.region = ANY(:regions))
         AND (cardinality(CAST(:hubs AS text[])) = 0 OR d.hub = ANY(:hubs))
         AND (cardinality(CAST(:versions AS text[])) = 0 OR d.firmware_version = ANY(:versions))
@@ -82,8 +87,8 @@ def candidates(
         yield Candidate(*row)
 
 
-def wanted(connection: Connection, release: Release, *, undoes: bool = False) -> Wanted:
-    """What a release is for; undoes: in a rollback."""
+def wanted(connection: Connection, release: Release, user_id: str, *, undoes: bool = False) -> Wanted:
+    """What a release is for, as that User ID sends it; undoes: in a rollback."""
     return Wanted(
         release=release.name,
         device_type=DeviceType(release.device_type.value),
@@ -93,21 +98,60 @@ def wanted(connection: Connection, release: Release, *, undoes: bool = False) ->
         version=str(release.firmware_version),
         predecessors=frozenset(str(version) for version in release.predecessors),
         may_downgrade=release.may_downgrade,
-        minimum_hub_firmware=str(release.minimum_hub_firmware) if release.minimum_hub_firmware else None,
-        minimum_gbcs_version=str(release.minimum_gbcs_version) if release.minimum_gbcs_version else None,
+        minimum_hub_firmware=_minima(release)[0],
+        minimum_gbcs_version=_minima(release)[1],
         undoes=undoes,
-        stepping=_stepping(connection, release) if release.predecessors else (),
+        stepping=_stepping(connection, release, user_id) if release.predecessors else (),
     )
 
 
-def _stepping(connection: Connection, release: Release) -> tuple[Stepping, ...]:
+_READY = frozenset({"signed", "pilot", "general"})
+
+
+def ready(kind: DeviceType) -> frozenset[str]:
+    """The stages of a release that may be sent: on the CPL, and signed where its devices want a signature."""
+    return _READY | {"cpl_active"} if kind.one_step else _READY
+
+
+_OTHERS = text(
+    """
+    SELECT o.name, o.device_type, o.stage, o.document,
+        EXISTS (SELECT 1 FROM signed_image i WHERE i.release = o.name
+            AND i.user_id = CASE o.device_type WHEN 'PPMID' THEN '' ELSE :user_id END) AS has_image,
+        array(SELECT DISTINCT e.manufacturer || '/' || e.model FROM cpl_entry e WHERE e.status = 'Active'
+            AND (e.device_type, e.firmware_version, e.image_hash) = (o.device_type, o.firmware_version, o.image_hash)) AS listed
+    FROM release o JOIN release r USING (device_type, manufacturer)
+    WHERE r.name = :name AND o.name <> r.name AND o.stage <> 'withdrawn' ORDER BY o.name
+    """
+)
+
+
+def _stepping(connection: Connection, release: Release, user_id: str) -> tuple[Stepping, ...]:
     """The other releases for the type and manufacturer, by which a device may come to a predecessor."""
-    rows = connection.execute(
-        text(
-            "SELECT o.document FROM release o JOIN release r USING (device_type, manufacturer) WHERE r.name = :name"
-            " AND o.name <> r.name AND o.stage <> 'withdrawn' ORDER BY o.name"
-        ),
-        {"name": release.name},
-    )
-    others = [release_from_dict(document) for document in rows.scalars()]
-    return tuple(Stepping(other.name, upgrade) for other in others for upgrade in upgrades_of(other))
+    rows = connection.execute(_OTHERS, {"name": release.name, "user_id": user_id})
+    return tuple(step for row in rows for step in _steps(row))
+
+
+def _steps(row: Row[Any]) -> Iterator[Stepping]:
+    other = release_from_dict(row.document)
+    why = None
+    if row.stage not in ready(DeviceType(row.device_type)):
+        why = f"is {row.stage}, and not yet to be sent"
+    elif not row.has_image:
+        why = "has no image signed for this User ID: sign one"
+    for upgrade in upgrades_of(other):
+        listed = str(upgrade.model) in row.listed
+        yield Stepping(
+            *(
+                row.name,
+                upgrade,
+                why or (None if listed else "the CPL does not list as Active with its hash: import it"),
+            ),
+            *_minima(other),
+        )
+
+
+def _minima(release: Release) -> tuple[str | None, str | None]:
+    """The hub firmware and the GBCS version that it needs."""
+    hub, gbcs = release.minimum_hub_firmware, release.minimum_gbcs_version
+    return str(hub) if hub else None, str(gbcs) if gbcs else None

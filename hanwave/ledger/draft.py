@@ -44,8 +44,8 @@ class Draft:
     policy: Policy
     approvals: int
     thresholds: tuple[Against, ...]
-    paths: tuple[tuple[str, ...], ...]
-    """The releases that devices pass through, the members' own path first."""
+    longer: dict[str, tuple[str, ...]]
+    """The releases that each member of several hops installs, in order."""
     members: tuple[tuple[str, ...], ...]
     """EUI-64s by wave."""
     left_out_devices: dict[str, str]
@@ -84,7 +84,7 @@ def draft(connection: Connection, name: str, request: CampaignRequest, user_id: 
         policy=request.policy,
         approvals=request.approvals,
         thresholds=_against(connection, plan, user_id),
-        paths=plan.paths,
+        longer=plan.longer,
         members=plan.waves,
         left_out_devices=plan.left_out,
     )
@@ -104,7 +104,16 @@ def _against(connection: Connection, plan: Plan, user_id: str) -> tuple[Against,
 def kept_side(connection: Connection, name: str) -> Side:
     """A campaign's frozen plan, to be held against another; LedgerError where there is no such campaign."""
     frame = campaigns.frame(connection, name)
-    rows = connection.execute(text("SELECT eui, wave FROM campaign_device WHERE campaign = :name"), {"name": name})
-    members = {row.eui: row.wave for row in rows}
-    policy = frame.policy.model_dump(mode="json")
-    return Side(name, frame.digest, frame.release, policy, members, planning.left_out(connection, name))
+    rows = connection.execute(
+        text("SELECT eui, wave, path FROM campaign_device WHERE campaign = :name"), {"name": name}
+    ).all()
+    releases = [tuple(hop.release for hop in path) for path in frame.paths]
+    return Side(
+        name=name,
+        digest=frame.digest,
+        release=frame.release,
+        policy=frame.policy.model_dump(mode="json"),
+        members={row.eui: row.wave for row in rows},
+        left_out=planning.left_out(connection, name),
+        longer={row.eui: releases[row.path - 1] for row in rows if row.path > 1},
+    )

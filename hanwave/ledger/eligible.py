@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 
 from hanwave.ledger import leavers, stops, urgency
 from hanwave.ledger.campaigns import Frame
+from hanwave.ledger.standing import Folded
 from hanwave.rollout.events import Leg
 
 # A device's own certificate matters for what it is to verify: an activation is of an image that it holds already.
@@ -25,15 +26,19 @@ _WHY = text(
         WHEN d.smi_status NOT IN ('Commissioned', 'Suspended') THEN 'its SMI status is ' || d.smi_status
         WHEN d.manufacturer || '/' || d.model = ANY(:models) THEN 'its model is stopped'
         WHEN h.reason IS NOT NULL THEN 'on hold: ' || left(h.reason, 200)
-        WHEN e.id IS NULL THEN 'the CPL lists no firmware ' || :version || ' for its model and hardware: import the CPL'
+        WHEN lpad(upper(d.firmware_version), 8, '0') NOT IN (f.base, f.version)
+            THEN 'it runs ' || d.firmware_version || ', and its path goes on from ' || f.base || ': plan it anew'
+        WHEN e.id IS NULL THEN 'the CPL lists no firmware ' || f.version || ' for its model and hardware: import the CPL'
         WHEN e.status <> 'Active' THEN 'the CPL has the release for its model as ' || e.status
-        WHEN e.image_hash <> :hash THEN 'the CPL has the release for its model with another hash'
+        WHEN e.image_hash <> f.hash THEN 'the CPL has the release for its model with another hash'
         WHEN :signed AND d.supplier_certificate IS NOT NULL AND NOT EXISTS (SELECT 1 FROM signed_image i
-            WHERE (i.release, i.user_id, i.certificate) = (:release, :user_id, d.supplier_certificate))
+            WHERE (i.release, i.user_id, i.certificate) = (f.release, :user_id, d.supplier_certificate))
             THEN 'the release is not signed under the certificate ' || d.supplier_certificate || ' that it holds: sign it'
         WHEN t.campaign IS NOT NULL THEN 'the urgent campaign ' || t.campaign || ' takes it over'
     END AS reason
     FROM campaign_device u JOIN wave w ON (w.campaign, w.number) = (u.campaign, u.wave)
+    JOIN unnest(CAST(:ids AS bigint[]), CAST(:releases AS text[]), CAST(:versions AS text[]), CAST(:hashes AS text[]),
+                CAST(:bases AS text[])) AS f(id, release, version, hash, base) ON f.id = u.id
     LEFT JOIN device d ON d.eui = u.eui
     LEFT JOIN LATERAL (
         SELECT reason FROM hold WHERE lifted_at IS NULL AND (expires_at IS NULL OR expires_at > :now)
@@ -41,32 +46,42 @@ _WHY = text(
                                ('hub', d.hub), ('home', coalesce(d.home, d.hub))) LIMIT 1
     ) h ON true
     LEFT JOIN cpl_entry e ON (e.device_type, e.manufacturer, e.model, e.hardware_version, e.firmware_version)
-        = (d.device_type, d.manufacturer, d.model, d.hardware_version, :version)
+        = (d.device_type, d.manufacturer, d.model, d.hardware_version, f.version)
     LEFT JOIN LATERAL ({urgency.TAKER.format(update="u")} LIMIT 1) t ON NOT :urgent
     WHERE u.id = ANY(:ids)
     """
 )
 
 
-def why_not(connection: Connection, frame: Frame, leg: Leg, update_ids: Sequence[int], now: datetime) -> dict[int, str]:
-    """Those of a campaign's updates to whose devices that leg may not go now (aware UTC), each with the reason."""
-    rows = connection.execute(_WHY, _values(connection, frame, leg, update_ids, now))
+def why_not(connection: Connection, frame: Frame, leg: Leg, devices: Sequence[Folded], now: datetime) -> dict[int, str]:
+    """Those of a campaign's devices to which that leg may not go now (aware UTC), each with the reason, by update."""
+    rows = connection.execute(_WHY, _values(connection, frame, leg, devices, now))
     reasons = {row.id: row.reason or _too_soon(frame, leg, row.leaves_at, now) for row in rows}
     return {update_id: reason for update_id, reason in reasons.items() if reason}
 
 
-def _values(connection: Connection, frame: Frame, leg: Leg, update_ids: Sequence[int], now: datetime) -> dict[str, Any]:
+def _values(connection: Connection, frame: Frame, leg: Leg, devices: Sequence[Folded], now: datetime) -> dict[str, Any]:
+    images = [device.image(leg) for device in devices]
     return {
-        "ids": list(update_ids),
+        "ids": [device.update_id for device in devices],
         "user_id": frame.user_id,
         "models": list(stops.stopped_models(connection, leg)),
         "now": now,
-        "release": frame.release,
-        "version": frame.version,
-        "hash": frame.image_hash,
+        "releases": [image.release for image in images],
+        "versions": [image.version for image in images],
+        "hashes": [image.image_hash for image in images],
+        "bases": [_base(device, leg) for device in devices],
         "signed": leg is Leg.DISTRIBUTE and not frame.device_type.one_step,
         "urgent": frame.urgent,
     }
+
+
+def _base(device: Folded, leg: Leg) -> str | None:
+    """The version from which a hop of several begins: its path was planned from there. None where nothing hangs on it."""
+    hop, _ = device.standing.next(leg)
+    if leg is not Leg.DISTRIBUTE or len(device.path) == 1:
+        return None
+    return device.path[hop - 2].version if hop > 1 else device.known.row.base
 
 
 def _too_soon(frame: Frame, leg: Leg, leaves_at: datetime | None, now: datetime) -> str | None:

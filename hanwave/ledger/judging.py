@@ -154,7 +154,9 @@ _STRATA = text(
             CASE WHEN c.state = 'closed' THEN 'closed:' || c.outcome ELSE c.state END AS state,
             max(e.at) FILTER (WHERE {outages.SPOKEN}) AS heard, min(e.at) FILTER (WHERE {outages.EXPOSED}) AS exposed,
             array_agg(DISTINCT e.kind) FILTER (WHERE e.evidence <> 'ours' AND e.kind = ANY(:expects)
-                AND (e.kind <> 'version' OR e.evidence IN ('device', 'read_back'))) AS kinds
+                AND (e.kind <> 'version' OR e.evidence IN ('device', 'read_back'))
+                -- Of several hops the last one's: what came of an earlier one proves nothing of the release.
+                AND e.hop = c.hop) AS kinds
         FROM campaign_device c LEFT JOIN device d ON d.eui = c.eui LEFT JOIN device_event e ON e.update_id = c.id
         WHERE c.campaign = :campaign AND c.wave = :wave GROUP BY c.id, d.eui
     ),

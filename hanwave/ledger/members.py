@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
+from hanwave.ledger import campaigns
 from hanwave.rollout.events import Leg
 
 
@@ -16,7 +17,7 @@ class Member(NamedTuple):
     hop: int
     user_id: str
     version: str
-    """The version that the update wants."""
+    """The version that its hop in hand wants."""
     open: bool
     leg: Leg | None = None
     """The leg and attempt of the request that was answered, and when it was granted."""
@@ -27,6 +28,7 @@ class Member(NamedTuple):
 class Try(NamedTuple):
     """A step that was granted."""
 
+    hop: int
     leg: Leg
     attempt: int
     granted_at: datetime
@@ -70,26 +72,28 @@ def open_updates(connection: Connection, euis: set[str]) -> dict[str, Member]:
     """The open update of each of those devices, by its lease."""
     rows = connection.execute(
         text(
-            "SELECT l.update_id, l.eui, u.hop, c.user_id, r.firmware_version FROM lease l"
-            " JOIN campaign_device u ON u.id = l.update_id JOIN campaign c ON c.name = u.campaign"
-            " JOIN release r ON r.name = c.release WHERE l.eui = ANY(:euis)"
+            "SELECT l.update_id, l.eui, u.campaign, u.path, u.hop, c.user_id FROM lease l"
+            " JOIN campaign_device u ON u.id = l.update_id JOIN campaign c ON c.name = u.campaign WHERE l.eui = ANY(:euis)"
         ),
         {"euis": sorted(euis)},
     )
-    return {r.eui: Member(r.update_id, r.eui, r.hop, r.user_id, r.firmware_version, open=True) for r in rows}
+    found = {}
+    for r in rows.all():
+        version = campaigns.frame(connection, r.campaign).paths[r.path - 1][r.hop - 1].version
+        found[r.eui] = Member(r.update_id, r.eui, r.hop, r.user_id, version, open=True)
+    return found
 
 
 def tries(connection: Connection, update_ids: set[int]) -> dict[int, list[Try]]:
-    """Every step that was granted in the present hop of those updates."""
+    """Every step that was granted of those updates."""
     rows = connection.execute(
         text(
-            "SELECT m.update_id, m.leg, m.attempt, o.granted_at, CAST(o.parameters ->> 'at' AS timestamptz) AS at"
-            " FROM outbox_device m JOIN outbox o ON o.id = m.outbox_id"
-            " JOIN campaign_device u ON u.id = m.update_id AND u.hop = m.hop WHERE m.update_id = ANY(:ids)"
+            "SELECT m.update_id, m.hop, m.leg, m.attempt, o.granted_at, CAST(o.parameters ->> 'at' AS timestamptz) AS at"
+            " FROM outbox_device m JOIN outbox o ON o.id = m.outbox_id WHERE m.update_id = ANY(:ids)"
         ),
         {"ids": sorted(update_ids)},
     )
     found: dict[int, list[Try]] = {}
     for row in rows:
-        found.setdefault(row.update_id, []).append(Try(Leg(row.leg), row.attempt, row.granted_at, row.at))
+        found.setdefault(row.update_id, []).append(Try(row.hop, Leg(row.leg), row.attempt, row.granted_at, row.at))
     return found

@@ -55,18 +55,27 @@ def slowed(connection: Connection, pace: Pace, now: datetime) -> dict[str, float
 
 # Where every region and hub may have as many as there are turns, the oldest of each step are enough: window says how many.
 _DUE = """
-    (SELECT u.id, u.due_at, u.step, u.eui FROM campaign_device u
+    (SELECT u.id, u.due_at, {} AS step, u.eui FROM campaign_device u
     WHERE u.campaign = :campaign AND u.wave = :wave AND u.due_at <= :now
     AND (u.picked_at IS NULL OR u.picked_at <= :since) AND {}
     ORDER BY u.due_at, u.id LIMIT CAST(:window AS int))
 """
-_PICK = text(
-    f"""
+_READS = _DUE.format("'read'", "u.step = 'read' AND u.state = 'unknown'")
+# A device in a later hop takes no room under the cap, and must not wait behind those that find none.
+_TURNS = {
+    False: (_DUE.format("'activate'", "u.step = 'activate'"), _READS),
+    True: (
+        _DUE.format("'activate'", "u.step = 'activate' AND u.hop = 1"),
+        _DUE.format("'go on'", "u.step = 'activate' AND u.hop > 1"),
+        _READS,
+    ),
+}
+_PICK = """
     WITH due AS (
         SELECT u.id, u.due_at, u.step, d.region, d.hub,
             row_number() OVER (PARTITION BY d.region ORDER BY u.due_at, u.id) AS in_region,
             row_number() OVER (PARTITION BY d.hub ORDER BY u.due_at, u.id) AS at_hub
-        FROM ({_DUE.format("u.step = 'activate'")} UNION ALL {_DUE.format("u.step = 'read' AND u.state = 'unknown'")}) u
+        FROM ({}) u
         LEFT JOIN device d ON d.eui = u.eui
     ), ready AS (
         SELECT due.id, due.due_at, due.step, row_number() OVER (PARTITION BY due.step ORDER BY due.due_at, due.id) AS in_step
@@ -80,15 +89,15 @@ _PICK = text(
             AND NOT EXISTS (SELECT 1 FROM device n JOIN campaign_device p ON p.eui = n.eui
                 WHERE n.hub = due.hub AND p.id <> due.id AND p.step = 'activate' AND p.picked_at > :since)))
     ), chosen AS (
-        -- What is read is exposed already: it takes no room, and is read although the cap is reached.
+        -- What is read, or goes on, is exposed already: it takes no room, and has its turn although the cap is reached.
         SELECT id FROM ready WHERE in_step <= CASE step WHEN 'activate' THEN :activations ELSE :most END
         ORDER BY due_at, id LIMIT :most
     )
     UPDATE campaign_device SET picked_at = :now WHERE id IN (
         SELECT id FROM campaign_device WHERE id IN (SELECT id FROM chosen) ORDER BY id FOR UPDATE SKIP LOCKED)
     RETURNING eui
-    """
-)
+"""
+_PICKS = {several: text(_PICK.format(" UNION ALL ".join(turns))) for several, turns in _TURNS.items()}
 
 
 def pick(connection: Connection, frame: Frame, wave: int, now: datetime, since: timedelta) -> list[str]:
@@ -115,14 +124,14 @@ def pick(connection: Connection, frame: Frame, wave: int, now: datetime, since: 
         "gap": now - pace.hub_gap if pace.hub_gap else None,
         "window": None if rates or pace.hub_gap or pace.region else most,
     }
-    return sorted(connection.execute(_PICK, values).scalars())
+    return sorted(connection.execute(_PICKS[bool(frame.longer)], values).scalars())
 
 
 def _picked(connection: Connection, campaign: str, wave: int, now: datetime) -> int:
-    """Devices that have their turn and were not granted anything yet."""
+    """Devices that have their turn and were not granted anything yet; one in a later hop is counted as exposed."""
     statement = text(
         "SELECT count(*) FROM campaign_device WHERE campaign = :campaign AND wave = :wave"
-        " AND step = 'activate' AND picked_at > :since"
+        " AND step = 'activate' AND hop = 1 AND picked_at > :since"
     )
     values = {"campaign": campaign, "wave": wave, "since": now - PICK_AGAIN}
     return int(connection.execute(statement, values).scalar_one())

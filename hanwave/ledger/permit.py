@@ -17,8 +17,8 @@ from sqlalchemy import Connection, text
 
 from hanwave.identifiers import EUI64
 from hanwave.ledger import beats, campaigns, checks, refusal_counts, stops, windows
+from hanwave.ledger.checks import OF_IMAGE, Case, NotNow, Refusals
 from hanwave.ledger.checks import Ask as Ask  # noqa: PLC0414 - what a permit is asked with
-from hanwave.ledger.checks import Case, NotNow, Refusals
 from hanwave.ledger.counters import next_request_id
 from hanwave.ledger.standing import Fact, Folded, lock_standings, record_of
 from hanwave.rollout.budget import PermitClass, class_of
@@ -109,7 +109,7 @@ def _write(connection: Connection, case: Case, devices: list[Folded]) -> tuple[i
     request, now = case.request, case.now
     target = request.target or EUI64.parse(devices[0].eui)
     request_id = str(next_request_id(connection, case.frame.user_id, target, now))
-    attempts = [d.standing.attempt(request.leg) + 1 for d in devices]
+    steps = [d.standing.next(request.leg) for d in devices]
     values = {
         "request_id": request_id,
         "reference": request.service_reference,
@@ -119,17 +119,17 @@ def _write(connection: Connection, case: Case, devices: list[Folded]) -> tuple[i
         "campaign": request.campaign,
         "wave": request.wave,
         "update_id": devices[0].update_id if request.target is None else None,
-        "parameters": json.dumps(_parameters(case)),
+        "parameters": json.dumps(_parameters(case, devices[0])),
         "now": now,
         "ids": [d.update_id for d in devices],
         "euis": [d.eui for d in devices],
-        "hops": [d.hop for d in devices],
-        "attempts": attempts,
+        "hops": [hop for hop, _ in steps],
+        "attempts": [attempt for _, attempt in steps],
     }
     outbox_id = int(connection.execute(_GRANT, values).scalar_one())
     facts = [
-        Fact(d.update_id, Event(Kind.GRANTED, now, request.leg, d.hop, attempt, detail=_date(case)))
-        for d, attempt in zip(devices, attempts, strict=True)
+        Fact(d.update_id, Event(Kind.GRANTED, now, request.leg, hop, attempt, detail=_date(case)))
+        for d, (hop, attempt) in zip(devices, steps, strict=True)
     ]
     record_of(connection, devices, facts, now)
     return outbox_id, request_id
@@ -153,9 +153,11 @@ _GRANT = text(
 )
 
 
-def _parameters(case: Case) -> dict[str, Any]:
-    # The date is fixed with the grant: the bound on what is outstanding counts on it.
-    return case.request.parameters | ({"at": date} if (date := _date(case)) else {})
+def _parameters(case: Case, device: Folded) -> dict[str, Any]:
+    # The date is fixed with the grant: the bound on what is outstanding counts on it. So is the image, in each hop another.
+    leg, date = case.request.leg, _date(case)
+    image = {"release": device.image(leg).release} if leg in OF_IMAGE else {}
+    return case.request.parameters | image | ({"at": date} if date else {})
 
 
 def _date(case: Case) -> str | None:

@@ -43,11 +43,11 @@ def draw(connection: Connection, name: str, request: CampaignRequest, user_id: s
     LedgerError where it would update nobody; PlanError where a gate of it could see nothing, or it must exceed a threshold.
     """
     undoes = request.rollback_of is not None
-    wanted = cohort.wanted(connection, release(connection, request.release), undoes=undoes)
+    wanted = cohort.wanted(connection, release(connection, request.release), user_id, undoes=undoes)
     wanted = replace(wanted, urgent=request.urgent)
     _check_ready(connection, wanted)
     windows.check(request.policy, wanted.device_type, at)
-    fallbacks = [cohort.wanted(connection, each, undoes=True) for each in _fallbacks(connection, request)]
+    fallbacks = [cohort.wanted(connection, each, user_id, undoes=True) for each in _fallbacks(connection, request)]
     found = cohort.candidates(connection, request, wanted.device_type, user_id)
     plan = make_plan(wanted, found, request.policy, request.seed or name, at, fallbacks)
     if not any(plan.waves):
@@ -105,7 +105,7 @@ def freeze(
         urgent=request.urgent,
         shadow=request.shadow,
     )
-    campaigns.create(connection, campaign, plan.waves, plan.left_out, now)
+    campaigns.create(connection, campaign, plan.waves, plan.left_out, now, plan.longer)
     return summary(name, plan)
 
 
@@ -160,14 +160,12 @@ def _nobody(plan: Plan) -> str:
     return f"no device would be updated: of {len(plan.left_out)} in the cohort, {n} are left out because: {reason}"
 
 
-_READY = frozenset({"signed", "pilot", "general"})
-
-
 def _check_ready(connection: Connection, wanted: Wanted) -> None:
     """A release is planned only once it may be sent: on the CPL, and signed where its devices want a signature."""
     stage = connection.execute(text("SELECT stage FROM release WHERE name = :n"), {"n": wanted.release}).scalar_one()
-    ready = _READY | {"cpl_active"} if wanted.device_type.one_step else _READY
+    ready = cohort.ready(wanted.device_type)
     if stage not in ready:
+        sign = ": `hanwave release sign` signs it" if stage == "cpl_active" else ""
         raise LedgerError(
-            f"release {wanted.release} is {stage}: it can be planned once it is {', '.join(sorted(ready))}"
+            f"release {wanted.release} is {stage}: it can be planned once it is {', '.join(sorted(ready))}{sign}"
         )

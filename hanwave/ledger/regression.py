@@ -36,7 +36,8 @@ def tell(connection: Connection, folded: Iterable[Folded], words: Iterable[Word]
     """Note who has regressed, by what was just folded and by what was said of devices in no open update."""
     for device in folded:
         standing = device.standing
-        if device.was is State.CONFIRMED and standing.state is State.FAILED and standing.cause is not Kind.HEARD:
+        was_well = device.was in (State.STEPPED, State.CONFIRMED)
+        if was_well and standing.state is State.FAILED and standing.cause is not Kind.HEARD:
             said = _note(device.eui, device.update_id, device.campaign, standing.version, "while it soaked")
             notes.once(connection, said, lambda: None, now)
     latest = {word.eui: word for word in sorted(words, key=lambda word: (word.own, word.at))}

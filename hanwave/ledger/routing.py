@@ -201,8 +201,8 @@ def _event(finding: Finding, member: Member, tries: Mapping[int, list[Try]]) -> 
     """What an answer to that member's request means: of the request's leg and attempt."""
     leg, attempt, kind = member.leg, member.attempt, finding.kind
     if leg is Leg.WITHDRAW and kind is Kind.SCHEDULED:
-        held = tries.get(member.update_id, [])
-        withdrawn = _attempt(held, Leg.ACTIVATE, member.granted_at)
+        held = [t for t in tries.get(member.update_id, []) if t.hop == member.hop]
+        _, withdrawn = _step(held, Leg.ACTIVATE, member.granted_at, member.hop)
         if any(t.at and t.at <= finding.at for t in held if (t.leg, t.attempt) == (Leg.ACTIVATE, withdrawn)):
             # Its date had come before the cancel was answered: whether it acted is not known by this.
             return _as_event(finding, Kind.HEARD, leg, member.hop, attempt)
@@ -239,18 +239,19 @@ def _observed(
     if finding.kind in _NAMES_IMAGE and finding.version != member.version:
         outcome.late.append(_Late(finding, member.eui, f"is about another image, of version {finding.version}"))
         return
-    attempt = _attempt(tries.get(member.update_id, []), finding.leg, finding.at)
-    outcome.facts.append(
-        _fact(member, _as_event(finding, finding.kind, finding.leg, member.hop, attempt), outcome.received)
-    )
+    hop, attempt = _step(tries.get(member.update_id, []), finding.leg, finding.at, member.hop)
+    outcome.facts.append(_fact(member, _as_event(finding, finding.kind, finding.leg, hop, attempt), outcome.received))
     outcome.ours |= finding.kind is not Kind.HEARD
 
 
-def _attempt(tries: Iterable[Try], leg: Leg | None, at: datetime | None) -> int:
-    """The attempt that evidence of that time is of: the latest granted by then, else the latest; 0 where there is none."""
+def _step(tries: Iterable[Try], leg: Leg | None, at: datetime | None, hop: int) -> tuple[int, int]:
+    """The hop and the attempt that evidence of that time is of: the latest granted by then, else the latest.
+
+    The hop in hand and 0 where there is none.
+    """
     of_leg = [t for t in tries if t.leg is leg]
     by_then = [t for t in of_leg if at is None or t.granted_at <= at]
-    return max((t.attempt for t in by_then or of_leg), default=0)
+    return max(((t.hop, t.attempt) for t in by_then or of_leg), default=(hop, 0))
 
 
 def _was_updated(connection: Connection, finding: Finding, to: str | None) -> bool:

@@ -48,11 +48,21 @@ class Folded:
     wave: int
     eui: str
     device_type: DeviceType
-    hop: int
+    path: tuple[campaigns.Hop, ...]
     standing: Standing
     decision: Decision
     was: State
     known: Known
+
+    @property
+    def hop(self) -> int:
+        """The hop in hand."""
+        return self.standing.hop
+
+    def image(self, leg: Leg) -> campaigns.Hop:
+        """What a request of that leg would be of now."""
+        hop, _ = self.standing.next(leg)
+        return self.path[hop - 1]
 
 
 def record(connection: Connection, facts: Sequence[Fact], now: datetime) -> list[Folded]:
@@ -88,8 +98,11 @@ def standings(connection: Connection, update_ids: Iterable[int], now: datetime) 
 
 def kept(connection: Connection, update_id: int) -> tuple[State, str]:
     """An update's state and its reason, as they were last folded."""
-    row = connection.execute(text("SELECT state, reason FROM campaign_device WHERE id = :id"), {"id": update_id}).one()
+    row = connection.execute(_KEPT, {"id": update_id}).one()
     return State(row.state), row.reason
+
+
+_KEPT = text("SELECT state, reason FROM campaign_device WHERE id = :id")
 
 
 def _locked(connection: Connection, update_ids: Iterable[int], now: datetime) -> list[Known]:
@@ -111,7 +124,8 @@ _IMAGES = """CASE WHEN u.device_type = 'GSME' THEN (
     JOIN device_event e ON e.update_id = o.id AND e.kind = 'sent' AND e.leg = 'distribute'
     WHERE o.eui = u.eui AND o.id <> u.id) ELSE 0 END"""
 _SELECT = (
-    "SELECT u.id, campaign, wave, eui, u.device_type, u.model, hop, state, coalesce(d.region, 'Unknown') AS region,"
+    "SELECT u.id, campaign, wave, eui, u.device_type, u.model, path,"
+    " lpad(upper(from_version), 8, '0') AS base, state, coalesce(d.region, 'Unknown') AS region,"
     f" {incidents.KNOWN} AS incidents, {_IMAGES} AS images"
     " FROM campaign_device u LEFT JOIN device d USING (eui) WHERE u.id = ANY(:ids) ORDER BY u.id"
 )
@@ -123,11 +137,13 @@ def _folded(connection: Connection, known: Known, events: Sequence[Event], now: 
     frame = campaigns.frame(connection, row.campaign)
     device_type = DeviceType(row.device_type)
     alarms = frozenset(frame.policy.of_wave(row.wave).gate.alarms)
-    standing = fold(events, Target(frame.version, frame.image_hash, device_type.one_step, row.hop, alarms))
+    path = frame.paths[row.path - 1]
+    hops = enumerate(path, 1)
+    standing = fold(events, *(Target(h.version, h.image_hash, device_type.one_step, hop, alarms) for hop, h in hops))
     about = About(row.eui, row.region, row.images)
     decision = decide(standing, device_type, frame.policy.of_wave(row.wave), now, known.lasted, about)
     return Folded(
-        *(row.id, row.campaign, row.wave, row.eui, device_type, row.hop),
+        *(row.id, row.campaign, row.wave, row.eui, device_type, path),
         *(standing, decision, State(row.state), known),
     )
 
@@ -161,14 +177,14 @@ _KEEP = text(
              AS f(update_id, eui, kind, leg, hop, attempt, at, evidence, version, detail, reason, message)
         ON CONFLICT DO NOTHING
     ), moved AS (
-        UPDATE campaign_device d SET state = f.state, step = f.step,
+        UPDATE campaign_device d SET hop = f.hop, state = f.state, step = f.step,
             -- A step that is due already stays due since then, or is deferred until then.
             due_at = CASE WHEN d.step = f.step AND f.step <> 'wait' THEN d.due_at ELSE f.due_at END, reason = f.reason,
             version = f.version, outcome = f.outcome, changed_at = :now,
             picked_at = CASE WHEN d.step = f.step THEN d.picked_at END
-        FROM unnest(CAST(:ids AS bigint[]), CAST(:states AS text[]), CAST(:steps AS text[]), CAST(:dues AS timestamptz[]),
+        FROM unnest(CAST(:ids AS bigint[]), CAST(:in_hand AS int[]), CAST(:states AS text[]), CAST(:steps AS text[]), CAST(:dues AS timestamptz[]),
                     CAST(:reasons AS text[]), CAST(:versions AS text[]), CAST(:outcomes AS text[]))
-             AS f(id, state, step, due_at, reason, version, outcome)
+             AS f(id, hop, state, step, due_at, reason, version, outcome)
         WHERE d.id = f.id
     ), counted AS (
         INSERT INTO tally (campaign, wave, model, state, delta)
@@ -225,6 +241,7 @@ def _appended(facts: Sequence[Fact], euis: Mapping[int, str]) -> dict[str, Any]:
 def _moved(folded: Sequence[Folded], now: datetime) -> dict[str, Any]:
     return {
         "ids": [f.update_id for f in folded],
+        "in_hand": [f.hop for f in folded],
         "states": [str(f.standing.state) for f in folded],
         "steps": [str(f.decision.step) for f in folded],
         "dues": [_due(f.decision, now) for f in folded],
@@ -274,7 +291,7 @@ def _freed(folded: Sequence[Folded]) -> dict[str, Any]:
 def _busy(device: Folded, states: frozenset[State]) -> bool:
     # A PPMID activates by itself, so its home is busy with both legs from the request to the proof.
     both = frozenset().union(*IN_FLIGHT.values()) if device.device_type.one_step else states
-    return device.standing.quarantined or device.standing.state in both
+    return device.standing.quarantined or device.standing.is_between or device.standing.state in both
 
 
 HARM = frozenset({State.FAILED, State.VERIFICATION_FAILED})

@@ -40,6 +40,7 @@ class StoryRequest:
     service_reference: str
     permit_class: str
     leg: str
+    hop: int
     attempt: int
     devices: int
     state: str
@@ -63,6 +64,10 @@ class StoryUpdate:
     reason: str
     next: str
     next_at: datetime | None
+    hop: int = 1
+    """The hop in hand."""
+    path: list[str] = field(default_factory=list)
+    """The releases that it installs, in order, where there are several."""
     events: list[StoryEvent] = field(default_factory=list)
     requests: list[StoryRequest] = field(default_factory=list)
 
@@ -137,7 +142,8 @@ _NOTES = text(
     " AND :user IN (d.import_supplier, d.gas_supplier)))) ORDER BY n.at, n.id"
 )
 _UPDATES = text(
-    "SELECT u.id, u.campaign, u.wave, c.release, r.firmware_version, u.state, u.outcome, u.reason, u.step, u.due_at"
+    "SELECT u.id, u.campaign, u.wave, c.release, r.firmware_version, u.state, u.outcome, u.reason, u.step, u.due_at, u.hop,"
+    " array(SELECT p.release FROM path_hop p WHERE (p.campaign, p.path) = (u.campaign, u.path) ORDER BY p.hop) AS path"
     " FROM campaign_device u JOIN campaign c ON c.name = u.campaign JOIN release r ON r.name = c.release"
     " WHERE u.eui = :eui AND (CAST(:campaign AS text) IS NULL OR u.campaign = :campaign)"
     " AND (CAST(:user AS text) IS NULL OR c.user_id = :user) ORDER BY u.id"
@@ -149,7 +155,7 @@ _EVENTS = text(
     " LEFT JOIN outbox o ON o.id = d.outbox_id WHERE e.update_id = :id ORDER BY e.at, e.id"
 )
 _REQUESTS = text(
-    "SELECT o.request_id, o.service_reference, o.permit_class, d.leg, d.attempt,"
+    "SELECT o.request_id, o.service_reference, o.permit_class, d.leg, d.hop, d.attempt,"
     " (SELECT count(*) FROM outbox_device b WHERE b.outbox_id = o.id) AS devices,"
     " o.state, o.sends, o.granted_at, o.sending_at, o.answered_at, o.code"
     " FROM outbox_device d JOIN outbox o ON o.id = d.outbox_id WHERE d.update_id = :id ORDER BY o.id"
@@ -177,6 +183,8 @@ def _update(connection: Connection, row: Any) -> StoryUpdate:
         reason=row.reason,
         next="nothing" if ended else row.step,
         next_at=None if ended else row.due_at,
+        hop=row.hop,
+        path=row.path,
         events=[StoryEvent(*each) for each in connection.execute(_EVENTS, {"id": row.id})],
         requests=[StoryRequest(*each) for each in connection.execute(_REQUESTS, {"id": row.id})],
     )

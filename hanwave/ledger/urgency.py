@@ -17,7 +17,12 @@ from hanwave.rollout.device import State
 from hanwave.rollout.events import Event, Kind
 from hanwave.rollout.policy import DeviceType
 
-AT_REST = frozenset({State.PLANNED, State.HELD, State.REJECTED, State.DELIVERY_FAILED, State.VERIFICATION_FAILED})
+AT_REST = frozenset(
+    {
+        *(State.PLANNED, State.HELD, State.STEPPED),
+        *(State.REJECTED, State.DELIVERY_FAILED, State.VERIFICATION_FAILED),
+    }
+)
 """States in which nothing of an update is on its way."""
 NOT_ACTIVATING = AT_REST | {State.REQUESTED, State.DELIVERED, State.SCHEDULED}
 """States in which a device can still be taken from a slower campaign: what is on its way, or dated, first comes to rest.

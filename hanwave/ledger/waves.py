@@ -128,20 +128,32 @@ def _waiting(connection: Connection, campaign: str, wave: int, now: datetime) ->
 
 
 def next_batch(connection: Connection, campaign: str, wave: int, now: datetime) -> list[int]:
-    """Updates for the next distribution request, at most the policy's batch; the permit decides which it grants."""
-    rows = connection.execute(
-        text(
-            "SELECT id FROM campaign_device WHERE campaign = :campaign AND wave = :wave AND due_at <= :now"
-            " AND step = 'distribute' ORDER BY due_at, id LIMIT :most"
-        ),
-        {
-            "campaign": campaign,
-            "wave": wave,
-            "now": now,
-            "most": campaigns.frame(connection, campaign).policy.batch,
-        },
-    )
-    return list(rows.scalars())
+    """Updates for the next distribution request, at most the policy's batch; the permit decides which it grants.
+
+    They are those whose hop is of the release that is due for longest: a request carries one image.
+    """
+    frame = campaigns.frame(connection, campaign)
+    values = {"campaign": campaign, "wave": wave, "now": now, "most": frame.policy.batch}
+    if not frame.longer:
+        return list(connection.execute(_NEXT, values).scalars())
+    if (first := connection.execute(_FIRST, values).one_or_none()) is None:
+        return []
+    hops = [(n, hop, each) for n, path in enumerate(frame.paths, 1) for hop, each in enumerate(path, 1)]
+    due = next(each for n, hop, each in hops if (n, hop) == (first.path, first.hop))
+    same = [(n, hop) for n, hop, each in hops if each == due]
+    values |= {"paths": [n for n, _ in same], "hops": [hop for _, hop in same]}
+    return list(connection.execute(_NEXT_OF, values).scalars())
+
+
+_DUE = "campaign = :campaign AND wave = :wave AND due_at <= :now AND step = 'distribute'"
+_HOP = "hop + CASE state WHEN 'stepped' THEN 1 ELSE 0 END"
+"""The hop of the image that a device is to be sent next."""
+_NEXT = text(f"SELECT id FROM campaign_device WHERE {_DUE} ORDER BY due_at, id LIMIT :most")
+_FIRST = text(f"SELECT path, {_HOP} AS hop FROM campaign_device WHERE {_DUE} ORDER BY due_at, id LIMIT 1")
+_NEXT_OF = text(
+    f"SELECT id FROM campaign_device WHERE {_DUE} AND (path, {_HOP}) IN (SELECT * FROM"
+    " unnest(CAST(:paths AS int[]), CAST(:hops AS int[]))) ORDER BY due_at, id LIMIT :most"
+)
 
 
 def defer(connection: Connection, campaign: str, refused: Refusals, now: datetime) -> None:

@@ -5,7 +5,7 @@ known (a hub's firmware, when a device was last heard) is held against none.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -52,6 +52,8 @@ class Candidate:
     """The reason of a hold upon it."""
     leased_by: str | None = None
     """The campaign that is updating it."""
+    images: int = 0
+    """Of a GSME: the images that were ever sent to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,10 @@ class Stepping:
 
     release: str
     upgrade: Upgrade
+    why_not: str | None = None
+    """Why it may not be sent by this User ID now; None where it may."""
+    minimum_hub_firmware: str | None = None
+    minimum_gbcs_version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +87,7 @@ class Wanted:
     """Whether it undoes a campaign: who leaves or is not heard is not spared it, and a PPMID that runs the version is sent
     it all the same, while the bad image may be on its way to it."""
     stepping: tuple[Stepping, ...] = ()
-    """What other releases permit. It decides no membership, only which way round is named."""
+    """What other releases permit: by them a device comes, hop by hop, to where it can take this one."""
     urgent: bool = False
     """Whether it takes devices over from slower campaigns: whoever approves the plan approves that too."""
 
@@ -169,24 +175,31 @@ def _version(wanted: Wanted, kind: Kind) -> str | None:
 def _way(wanted: Wanted, kind: Kind) -> str | None:
     if _is_one_hop(wanted, kind):
         return None
-    path = path_of(wanted, kind)
-    if not path:
-        return "no permitted upgrade path"
-    return f"needs {len(path)} hops by way of {', '.join(path[:-1])}: plan those first"
+    if path := _steps(wanted, kind, sendable=True):
+        return f"needs {len(path)} hops, and a rollback takes one" if wanted.undoes else None
+    # Where there is a way, a release on it may not be sent: one that may is on no way that could be gone.
+    stopped = ((step.release, step.why_not) for step in _steps(wanted, kind, sendable=False) if step.why_not)
+    return next((f"its way leads by {name}, which {why}" for name, why in stopped), "no permitted upgrade path")
 
 
 def _hub(wanted: Wanted, kind: Kind) -> str | None:
-    least, held = wanted.minimum_hub_firmware, kind.hub_firmware
-    if least is None or held is None or (_number(held) or 0) >= (_number(least) or 0):
-        return None
-    return f"its Communications Hub's firmware is below {least}"
+    held = kind.hub_firmware
+    for least in (each.minimum_hub_firmware for each in _taken(wanted, kind)):
+        if least is not None and held is not None and (_number(held) or 0) < (_number(least) or 0):
+            return f"its Communications Hub's firmware is below {least}"
+    return None
 
 
 def _gbcs(wanted: Wanted, kind: Kind) -> str | None:
-    least, held = wanted.minimum_gbcs_version, kind.gbcs_version
-    if least is None or held is None or GbcsVersion.parse(held) >= GbcsVersion.parse(least):
-        return None
-    return f"its GBCS version is below {least}"
+    held = kind.gbcs_version
+    for least in (each.minimum_gbcs_version for each in _taken(wanted, kind)):
+        if least is not None and held is not None and GbcsVersion.parse(held) < GbcsVersion.parse(least):
+            return f"its GBCS version is below {least}"
+    return None
+
+
+def _taken(wanted: Wanted, kind: Kind) -> tuple[Wanted | Stepping, ...]:
+    return (wanted, *([] if _is_one_hop(wanted, kind) else _steps(wanted, kind, sendable=True)[:-1]))
 
 
 _UNSUITED: tuple[Callable[[Wanted, Kind], str | None], ...] = (_type, _model, _hardware, _version, _way, _hub, _gbcs)
@@ -207,23 +220,34 @@ def path_of(wanted: Wanted, kind: Kind) -> tuple[str, ...]:
     """The releases that a kind of device installs, in order, the wanted one last; none where there is no permitted path."""
     if _is_one_hop(wanted, kind):
         return (wanted.release,)
-    graph, names = _graph(wanted)
+    return () if wanted.undoes else tuple(step.release for step in _steps(wanted, kind, sendable=True))
+
+
+def versions_on(wanted: Wanted, path: Sequence[str]) -> tuple[str, ...]:
+    """The versions that a device runs on that path, one after another."""
+    known = {step.release: str(step.upgrade.target) for step in wanted.stepping} | {wanted.release: wanted.version}
+    return tuple(known[release] for release in path)
+
+
+def _steps(wanted: Wanted, kind: Kind, *, sendable: bool) -> tuple[Stepping, ...]:
+    graph, steps = _graph(wanted, sendable=sendable)
     try:
         model = Model.parse(f"{kind.manufacturer}/{kind.model}")
         source = FirmwareVersion(_number(kind.firmware_version) or 0)
         path = graph.path(model, _number(kind.hardware_version), source, FirmwareVersion.parse(wanted.version))
     except FirmwareError:
         return ()
-    return tuple(names[(model, version)] for version in path)
+    return tuple(steps[(model, version)] for version in path)
 
 
-@lru_cache(maxsize=8)
-def _graph(wanted: Wanted) -> tuple[UpgradeGraph, dict[tuple[Model, FirmwareVersion], str]]:
-    """Every permitted upgrade, and the release that makes it; of several that install a version, the first by name."""
-    steps = sorted((*wanted.stepping, *_own(wanted)), key=lambda step: step.release, reverse=True)
-    names = {(step.upgrade.model, step.upgrade.target): step.release for step in steps}
-    names |= {(step.upgrade.model, step.upgrade.target): wanted.release for step in _own(wanted)}
-    return UpgradeGraph(step.upgrade for step in steps), names
+@lru_cache(maxsize=16)
+def _graph(wanted: Wanted, *, sendable: bool) -> tuple[UpgradeGraph, dict[tuple[Model, FirmwareVersion], Stepping]]:
+    """Every permitted upgrade (that may be sent), and which release makes it; of several to a version, the first by name."""
+    own = _own(wanted)
+    stepping = sorted(wanted.stepping, key=lambda step: step.release, reverse=True)
+    found = [*(step for step in stepping if not (sendable and step.why_not)), *own]
+    # The wanted release comes last, and takes precedence over another that installs its version.
+    return UpgradeGraph(step.upgrade for step in found), {(s.upgrade.model, s.upgrade.target): s for s in found}
 
 
 def _own(wanted: Wanted) -> list[Stepping]:

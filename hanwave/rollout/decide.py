@@ -283,14 +283,18 @@ def _not_delivered(case: _Case) -> Decision:
 
 
 def _no_word(case: _Case) -> Decision:
-    """Silence alone. A PPMID may have activated all the same, so it is asked once before the image goes out again."""
+    """Silence alone. A PPMID may have activated all the same, so it is asked once before the image goes out again.
+
+    In a later hop it is a silence after an activation: the version between may have done it.
+    """
+    outcome = Outcome.QUIET if case.standing.hop > 1 else Outcome.NOT_DELIVERED
     if case.device_type is DeviceType.GSME:
         reason = "no word of the image, and a GSME is not sent an image again for a missing alert alone"
-        return Decision(Step.CLOSE, outcome=Outcome.NOT_DELIVERED, reason=reason)
+        return Decision(Step.CLOSE, outcome=outcome, reason=reason)
     asked = any(when >= case.since for when in case.standing.asked)
     if case.device_type.one_step and (case.standing.reading or not asked):
-        return case.read(Outcome.NOT_DELIVERED, case.since)
-    return case.resend(Outcome.NOT_DELIVERED)
+        return case.read(outcome, case.since)
+    return case.resend(outcome)
 
 
 _HELD_STILL = {

@@ -1,7 +1,8 @@
 """How two plans differ: by their policies, and by what becomes of each device. Pure."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -17,6 +18,12 @@ class Side:
     """The wave of each EUI-64."""
     left_out: Mapping[str, str]
     """The reason of each EUI-64."""
+    longer: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """The releases of each member of several hops, in order."""
+
+    def path(self, eui: str) -> list[str]:
+        """The releases that a member installs, in order."""
+        return list(self.longer.get(eui, (self.release,)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,8 @@ class Difference:
     policy: dict[str, Change]
     moved: dict[str, Change]
     """Members of both, in another wave."""
+    rerouted: dict[str, Change]
+    """Members of both, by other releases on the way."""
     added: dict[str, int]
     """Members of the second alone, with their wave."""
     gone: dict[str, str]
@@ -63,12 +72,18 @@ def difference(first: Side, second: Side) -> Difference:
         releases=Change(first.release, second.release),
         policy=_policies(_flat(first.policy), _flat(second.policy)),
         moved=_changed({e: first.members[e] for e in sorted(both)}, {e: second.members[e] for e in both}),
+        rerouted=_rerouted(first, second, both),
         added={e: second.members[e] for e in sorted(second.members.keys() - both)},
         gone={e: second.left_out.get(e, NOT_KNOWN) for e in sorted(first.members.keys() - both)},
         other_reason=_changed(
             {e: reason for e, reason in sorted(first.left_out.items()) if e in second.left_out}, second.left_out
         ),
     )
+
+
+def _rerouted(first: Side, second: Side, both: AbstractSet[str]) -> dict[str, Change]:
+    on_a_way = sorted(both & (first.longer.keys() | second.longer.keys()))
+    return _changed({e: first.path(e) for e in on_a_way}, {e: second.path(e) for e in on_a_way})
 
 
 def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Change]:

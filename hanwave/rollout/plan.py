@@ -7,6 +7,7 @@ what the policy names by itself is in its wave or refused; the digest covers eve
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
@@ -24,7 +25,7 @@ from hanwave.rollout.cohort import (
     unfit,
     unsuited,
 )
-from hanwave.rollout.policy import Policy, Strata
+from hanwave.rollout.policy import DeviceType, Policy, Strata
 from hanwave.rollout.statement import Members, Statement, state
 from hanwave.rollout.strata import Traits, drawn, place
 from hanwave.rollout.timetable import timetable
@@ -39,19 +40,9 @@ class Plan:
     waves: tuple[tuple[str, ...], ...]
     left_out: dict[str, str]
     longer: dict[str, tuple[str, ...]]
-    """The releases on the way of each device that needs several hops: left out until the others were planned."""
-    release: str
+    """The releases that each member of several hops installs, in order; every other one installs the release alone."""
     statement: Statement
     digest: str
-
-    @property
-    def paths(self) -> tuple[tuple[str, ...], ...]:
-        """The distinct paths, the members' own first."""
-        return ((self.release,), *sorted(set(self.longer.values())))
-
-    def path(self, eui: str) -> tuple[str, ...]:
-        """The releases that a device installs, in order; none where it is left out for another reason than their number."""
-        return self.longer.get(eui, () if eui in self.left_out else (self.release,))
 
 
 def make_plan(
@@ -66,7 +57,7 @@ def make_plan(
 
     at (aware UTC) is when it is drawn: who is dormant or about to leave depends on it. The digest is SHA-256 over lines of
     canonical JSON: what is wanted with policy and seed, then the statement, then [wave, EUI-64] for each member in its
-    order, then [EUI-64, reason] for each device left out, by EUI-64.
+    order (with the releases of its path, where it takes several), then [EUI-64, reason] for each device left out, by EUI-64.
     """
     found = _Judged(wanted, policy, at)
     for device in devices:
@@ -81,8 +72,9 @@ def make_plan(
     left_out = found.refused | {eui: NO_WAVE for eui in found.members if eui not in placed}
     members = Members(waves, found.members, found.homes)
     statement = state(wanted, members, left_out.values(), policy, fallbacks)
-    digest = _digest(_lines(wanted, policy, seed, statement), waves, left_out)
-    return Plan(waves, left_out, found.longer, wanted.release, statement, digest)
+    longer = {eui: path for wave in waves for eui in wave if len(path := found.members[eui].path) > 1}
+    digest = _digest(_lines(wanted, policy, seed, statement), waves, longer, left_out)
+    return Plan(waves, left_out, longer, statement, digest)
 
 
 @dataclass(slots=True)
@@ -95,11 +87,10 @@ class _Judged:
     members: dict[str, Traits] = field(default_factory=dict)
     homes: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
-    longer: dict[str, tuple[str, ...]] = field(default_factory=dict)
     goes: dict[str, datetime] = field(default_factory=dict)
     protected: set[str] = field(default_factory=set)
     _kinds: dict[tuple[str | None, ...], tuple[str | None, tuple[str, ...]]] = field(default_factory=dict)
-    _traits: dict[tuple[str | bool | None, ...], Traits] = field(default_factory=dict)
+    _traits: dict[tuple[str | bool | tuple[str, ...] | None, ...], Traits] = field(default_factory=dict)
 
     @property
     def dormant_after(self) -> timedelta | None:
@@ -110,18 +101,16 @@ class _Judged:
         """Judge a device; the same again changes nothing."""
         eui = device.eui
         reason, path = self._unsuited(device)
-        reason = reason or unfit(device, self.at, self.dormant_after)
+        reason = reason or unfit(device, self.at, self.dormant_after) or self._worn(device, path)
         if eui in self.members or eui in self.refused:
-            self._check_same(device, reason)
+            self._check_same(device, reason, path)
             return
         if device.protected_class is not None:
             self.protected.add(eui)
         if reason is not None:
             self.refused[eui] = reason
-            if len(path) > 1:
-                self.longer[eui] = path
             return
-        self.members[eui] = self._shared(device)
+        self.members[eui] = self._shared(device, path)
         self.homes[eui] = device.home or device.hub
         if device.leaves_at is not None and not self.wanted.undoes:
             self.goes[eui] = device.leaves_at
@@ -134,17 +123,22 @@ class _Judged:
         )
         if (found := self._kinds.get(key)) is None:
             kind = kind_of(device)
-            reason = unsuited(self.wanted, kind)
-            needs = reason is not None and reason.startswith("needs ")
-            found = self._kinds[kind] = reason, path_of(self.wanted, kind) if needs else ()
+            found = self._kinds[kind] = unsuited(self.wanted, kind), path_of(self.wanted, kind)
         return found
 
-    def _shared(self, device: Candidate) -> Traits:
+    def _worn(self, device: Candidate, path: tuple[str, ...]) -> str | None:
+        """Why a GSME is not begun with whose battery would end its path half-way."""
+        left = self.policy.attempts.gsme_images - device.images
+        if device.device_type != DeviceType.GSME or len(path) == 1 or len(path) <= left:
+            return None
+        return f"its path takes {len(path)} images, of which its battery has {max(0, left)} left"
+
+    def _shared(self, device: Candidate, path: tuple[str, ...]) -> Traits:
         hub = device.hub if self.policy.strata is Strata.HUB else ""
         suspended = device.smi_status == "Suspended"
         key = (
             *(device.manufacturer, device.model, device.firmware_version, device.region, hub, device.protected_class),
-            *(device.hardware_version, device.area, suspended),
+            *(device.hardware_version, device.area, suspended, path),
         )
         if (found := self._traits.get(key)) is None:
             model, area = f"{device.manufacturer}/{device.model}", device.area or device.region
@@ -154,12 +148,13 @@ class _Judged:
                 device.hardware_version,
                 area,
                 suspended,
+                path,
             )
         return found
 
-    def _check_same(self, device: Candidate, reason: str | None) -> None:
+    def _check_same(self, device: Candidate, reason: str | None, path: tuple[str, ...]) -> None:
         eui = device.eui
-        same = self.refused.get(eui) == reason if reason else self.members.get(eui) == self._shared(device)
+        same = self.refused.get(eui) == reason if reason else self.members.get(eui) == self._shared(device, path)
         if not same or (device.protected_class is not None) != (eui in self.protected):
             raise PlanError(f"the cohort has {eui} twice, with facts that differ: it should be there once")
 
@@ -167,7 +162,8 @@ class _Judged:
         """Who changes supplier before the campaign can have ended, at the soonest."""
         if not self.goes:
             return []
-        runs = timetable([len(wave) for wave in waves], self.wanted.device_type, self.policy)
+        sizes = [Counter(len(self.members[eui].path) for eui in wave) for wave in waves]
+        runs = timetable(sizes, self.wanted.device_type, self.policy)
         end = self.at + timedelta(days=runs[-1].ends.soonest)
         return [eui for eui, goes in self.goes.items() if goes <= end]
 
@@ -200,12 +196,15 @@ def _lines(wanted: Wanted, policy: Policy, seed: str, statement: Statement) -> I
     yield {"statement": asdict(statement)}
 
 
-def _digest(head: Iterable[Any], waves: tuple[tuple[str, ...], ...], left_out: dict[str, str]) -> str:
+_Paths = dict[str, tuple[str, ...]]
+
+
+def _digest(head: Iterable[Any], waves: Sequence[Sequence[str]], longer: _Paths, left_out: dict[str, str]) -> str:
     digest = hashlib.sha256()
     for line in head:
         digest.update(json.dumps(line, sort_keys=True, separators=(",", ":")).encode() + b"\n")
     block: list[str] = []
-    for line in _entries(waves, left_out):
+    for line in _entries(waves, longer, left_out):
         block.append(line)
         if len(block) == _BLOCK:
             digest.update("".join(block).encode())
@@ -214,7 +213,10 @@ def _digest(head: Iterable[Any], waves: tuple[tuple[str, ...], ...], left_out: d
     return digest.hexdigest()
 
 
-def _entries(waves: tuple[tuple[str, ...], ...], left_out: dict[str, str]) -> Iterator[str]:
+def _entries(waves: Sequence[Sequence[str]], longer: _Paths, left_out: dict[str, str]) -> Iterator[str]:
     # The same text as json.dumps gives, in a quarter of its time.
-    yield from (f"[{number},{quoted(eui)}]\n" for number, wave in enumerate(waves, 1) for eui in wave)
+    paths = {eui: "," + ",".join(map(quoted, path)) for eui, path in longer.items()}
+    yield from (
+        f"[{number},{quoted(eui)}{paths.get(eui, '')}]\n" for number, wave in enumerate(waves, 1) for eui in wave
+    )
     yield from (f"[{quoted(eui)},{quoted(left_out[eui])}]\n" for eui in sorted(left_out))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from hanwave.rollout.bounds import smallest_harm
 from hanwave.rollout.budget import Demand
-from hanwave.rollout.cohort import DORMANT, Kind, PlanError, Wanted, unsuited
+from hanwave.rollout.cohort import DORMANT, Kind, PlanError, Wanted, unsuited, versions_on
 from hanwave.rollout.gate import can_see
 from hanwave.rollout.policy import DeviceType, Policy
 from hanwave.rollout.strata import Traits
@@ -65,11 +65,21 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
+class Way:
+    """The releases that some members install, in order."""
+
+    releases: tuple[str, ...]
+    devices: int
+
+
+@dataclass(frozen=True, slots=True)
 class Undo:
     """Whether a rollback takes a model back: by which fallback release, or why by none."""
 
     model: str
     hardware: str
+    version: str
+    """What it then runs: the wanted version, or one on its way there."""
     devices: int
     release: str | None
     why_not: str | None
@@ -96,6 +106,8 @@ class Statement:
     """Members that are off the CPL, which the release is to rescue."""
     dormant: int
     """Left out, in the lane of those unheard for long."""
+    ways: tuple[Way, ...]
+    """The distinct paths, the most used first."""
     waves: tuple[WaveStatement, ...]
     loads: tuple[Load, ...]
     ends: Days
@@ -118,16 +130,15 @@ def state(
     wanted: Wanted, members: Members, left_out: Iterable[str], policy: Policy, fallbacks: Sequence[Wanted]
 ) -> Statement:
     """The statement of a plan; PlanError where it cannot be run at all. left_out: the reasons."""
-    sizes = [len(wave) for wave in members.waves]
     counted = [Counter(map(members.traits.__getitem__, wave)) for wave in members.waves]
     regions = {traits.region for counts in counted for traits in counts}
-    runs = timetable(sizes, wanted.device_type, policy, regions)
+    runs = timetable([_hops(counts) for counts in counted], wanted.device_type, policy, regions)
     homes = [{members.homes[eui] for eui in wave} for wave in members.waves]
     whole = sum(counted, Counter[Traits]())
     undo = _undo(wanted, whole, fallbacks)
-    back = sum(each.devices for each in undo if each.release)
+    back = sum(each.devices for each in undo if each.release and each.version == wanted.version)
     return Statement(
-        devices=sum(sizes),
+        devices=whole.total(),
         homes=len(set().union(*homes)),
         suspended=sum(n for traits, n in whole.items() if traits.suspended),
         dormant=sum(reason == DORMANT for reason in left_out),
@@ -135,10 +146,11 @@ def state(
             _wave(number, counts, len(home), run, policy)
             for number, (counts, home, run) in enumerate(zip(counted, homes, runs, strict=True), 1)
         ),
-        loads=_loads(wanted.device_type, sizes, runs, policy),
+        ways=_ways(whole),
+        loads=_loads(wanted.device_type, counted, runs, policy),
         ends=runs[-1].ends,
         undo=undo,
-        undo_days=timetable([back], wanted.device_type, policy.for_rollback(), regions)[0].ends,
+        undo_days=timetable([{1: back} if back else {}], wanted.device_type, policy.for_rollback(), regions)[0].ends,
         notices=_notices(counted, runs) if wanted.device_type is DeviceType.ESME else (),
     )
 
@@ -166,14 +178,42 @@ def _texts(key: tuple[str | None, ...]) -> tuple[str, ...]:
     return tuple(text or "" for text in key)
 
 
-def _loads(kind: DeviceType, sizes: Sequence[int], runs: Sequence[Run], policy: Policy) -> tuple[Load, ...]:
-    """A batch of images at a time, an activation each where that is not one already, and what is read of each."""
-    batches = [-(-size // policy.batch) for size in sizes]
+def _hops(counts: Counter[Traits]) -> Counter[int]:
+    """Devices by the number of their hops."""
+    hops: Counter[int] = Counter()
+    for traits, n in counts.items():
+        hops[len(traits.path)] += n
+    return hops
+
+
+def _ways(counts: Counter[Traits]) -> tuple[Way, ...]:
+    ways: Counter[tuple[str, ...]] = Counter()
+    for traits, n in counts.items():
+        ways[traits.path] += n
+    return tuple(Way(path, n) for path, n in sorted(ways.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _images(counts: Counter[Traits]) -> Counter[tuple[int, str]]:
+    """Devices by hop and release: each such group is sent its image by requests of its own."""
+    images: Counter[tuple[int, str]] = Counter()
+    for traits, n in counts.items():
+        for hop in enumerate(traits.path, 1):
+            images[hop] += n
+    return images
+
+
+def _loads(
+    kind: DeviceType, counted: Sequence[Counter[Traits]], runs: Sequence[Run], policy: Policy
+) -> tuple[Load, ...]:
+    """In each hop a batch of images at a time, and an activation each where that is not one already; what is read of each."""
+    images = [_images(counts) for counts in counted]
+    hops, sizes = [of_wave.total() for of_wave in images], [counts.total() for counts in counted]
+    batches = [sum(-(-n // policy.batch) for n in of_wave.values()) for of_wave in images]
     send = "11.4" if kind.one_step else "11.1"
-    loads = [_load(send, batches, sizes, [(run.begins, run.activates) for run in runs])]
+    activations = [(run.begins, run.activates) for run in runs]
+    loads = [_load(send, batches, hops, activations)]
     if not kind.one_step:
-        activations = [(run.begins, run.activates) for run in runs]
-        loads += [_load(variant, sizes, sizes, activations) for variant in ("8.2", "11.3")]
+        loads += [_load(variant, hops, hops, activations) for variant in ("8.2", "11.3")]
     if policy.soak_check:
         soaked = [
             (run.ends.soonest - run.activates if size else run.begins, run.activates)
@@ -195,18 +235,19 @@ def _load(variant: str, requests: Sequence[int], devices: Sequence[int], when: S
 
 
 def _undo(wanted: Wanted, members: Counter[Traits], fallbacks: Sequence[Wanted]) -> tuple[Undo, ...]:
-    """By model and hardware: the first fallback that a device takes which runs the wanted version."""
-    boards: Counter[tuple[str, str]] = Counter()
+    """By model, hardware and the version that it comes to run: the first fallback that takes such a device."""
+    boards: Counter[tuple[str, str, str]] = Counter()
     for traits, n in members.items():
-        boards[(traits.model, traits.hardware)] += n
+        for version in versions_on(wanted, traits.path):
+            boards[(traits.model, traits.hardware, version)] += n
     found = []
-    for (model, hardware), n in sorted(boards.items()):
+    for (model, hardware, version), n in sorted(boards.items()):
         manufacturer, identifier = model.split("/")
-        kind = Kind(wanted.device_type, manufacturer, identifier, hardware, wanted.version)
+        kind = Kind(wanted.device_type, manufacturer, identifier, hardware, version)
         why = {fallback.release: unsuited(fallback, kind) for fallback in fallbacks}
         taken = next((release for release, reason in why.items() if reason is None), None)
         reasons = "; ".join(f"{release}: {reason}" for release, reason in why.items()) or "no fallback release is named"
-        found.append(Undo(model, hardware, n, taken, None if taken else reasons))
+        found.append(Undo(model, hardware, version, n, taken, None if taken else reasons))
     return tuple(found)
 
 

@@ -32,6 +32,8 @@ class Traits(NamedTuple):
     area: str
     """The network operator's, or else the region."""
     suspended: bool
+    path: tuple[str, ...]
+    """The releases that it installs, in order."""
 
     @property
     def stratum(self) -> tuple[str, str, str, str]:

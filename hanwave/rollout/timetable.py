@@ -5,7 +5,7 @@ Guarantees: no wave begins before the one before it could have ended; `soonest` 
 for, incidents, bank holidays and blackouts. The rehearsal refines it by behaviour that was measured.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -38,18 +38,21 @@ class Run:
 
 
 def timetable(
-    sizes: Sequence[int], kind: DeviceType, policy: Policy, regions: Collection[str] = ("",)
+    sizes: Sequence[Mapping[int, int]], kind: DeviceType, policy: Policy, regions: Collection[str] = ("",)
 ) -> tuple[Run, ...]:
-    """Each wave's course, over devices of those regions; PlanError where no window is ever open, or it would take ten years."""
+    """Each wave's course, over devices of those regions; sizes: its devices by the number of their hops.
+
+    PlanError where no window is ever open, or the plan would take ten years.
+    """
     share = _open_share(kind, policy)
     runs: list[Run] = []
     ends = Days(0.0, 0.0)
     for number, size in enumerate(sizes, 1):
-        rules = policy.of_wave(number)
+        rules, longest = policy.of_wave(number), max(size, default=0)
         begins, activates = ends.soonest, _activates(size, share, rules)
-        soak = rules.soak / _DAY
+        soak = (rules.soak + (longest - 1) * rules.hop_soak) / _DAY
         soonest = activates + soak if size else 0.0
-        slack = _slack(kind, rules, regions) if size else 0.0
+        slack = longest * _slack(kind, rules, regions)
         ends = Days(round(begins + soonest, 3), round(ends.latest + soonest + slack, 3))
         if ends.soonest > LONGEST:
             raise PlanError(
@@ -59,10 +62,10 @@ def timetable(
     return tuple(runs)
 
 
-def _activates(size: int, share: float, policy: Policy) -> float:
+def _activates(size: Mapping[int, int], share: float, policy: Policy) -> float:
     """The pace leaves so many, and so does the cap: what it holds is free again only after the soak."""
-    paced = size / policy.pace.overall / 86400 / share
-    rounds = max(0, -(-size // policy.exposure_cap) - 1)
+    paced = sum(hops * n for hops, n in size.items()) / policy.pace.overall / 86400 / share
+    rounds = max(0, -(-sum(size.values()) // policy.exposure_cap) - 1)
     return max(paced, rounds * (policy.soak / _DAY))
 
 

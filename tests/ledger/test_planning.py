@@ -13,7 +13,7 @@ from hanwave.errors import HanwaveError
 from hanwave.firmware.document import release_from_dict, release_to_dict
 from hanwave.ledger import budgets, campaigns, cohort, overview, planning, progress, waves
 from hanwave.ledger.database import LedgerError
-from hanwave.ledger.draft import Draft, draft
+from hanwave.ledger.draft import Draft, draft, kept_side
 from hanwave.ledger.exposure import exposure
 from hanwave.ledger.standing import Fact, record, standings
 from hanwave.rollout.budget import Threshold
@@ -82,15 +82,52 @@ def test_each_fact_of_the_fleet_that_stands_against_a_device_is_its_reason(world
     assert (found.devices, found.statement.dormant) == (2, 1)
 
 
-def test_a_device_that_needs_another_release_first_is_told_which(world):
+def on_a_way(world: World) -> CampaignRequest:
+    """A release that all devices but the first take by way of another, which is on the CPL and signed for us."""
     world.release_document("r1b", "00000003")
     world.release_document("r3", "00000004")
     revise(world, "r1b", predecessors=["00000001"])
     revise(world, "r3", predecessors=["00000003"])
     change(world, 0, firmware_version="00000003")
-    found = drawn(world, request({"waves": [{"share": 1}]}, release="r3"))
-    assert found.left_out == {"needs 2 hops by way of r1b: plan those first": 5}
-    assert found.paths == (("r3",), ("r1b", "r3"))
+    with world.engine.begin() as connection:
+        connection.execute(
+            text("INSERT INTO signed_image (release, user_id, image, added_at) VALUES ('r1b', :us, 'x', :now)"),
+            {"us": US, "now": world.now},
+        )
+    return request({"waves": [{"share": 1}]}, release="r3")
+
+
+def test_a_device_that_needs_another_release_first_takes_both_and_the_plan_freezes_the_way(world):
+    asked = on_a_way(world)
+    found = drawn(world, asked)
+    assert (found.left_out, found.devices) == ({}, 6)
+    assert found.longer == dict.fromkeys([eui(n) for n in range(1, 6)], ("r1b", "r3"))
+    assert found.requests == {"8.2": 11, "11.1": 3, "11.2": 6, "11.3": 11}
+    with world.engine.begin() as connection:
+        frozen = planning.freeze(connection, "spring", asked, US, world.now)
+        assert frozen.digest == found.digest
+        (longer,) = campaigns.frame(connection, "spring").longer
+        assert [(hop.release, hop.version) for hop in longer] == [("r1b", "00000003"), ("r3", "00000004")]
+        assert kept_side(connection, "spring").longer == found.longer
+    assert world.count("campaign_device", "path = 2") == 5
+
+
+@pytest.mark.parametrize(
+    ("statement", "why"),
+    [
+        ("DELETE FROM signed_image", "has no image signed for this User ID: sign one"),
+        ("UPDATE release SET stage = 'lab_passed' WHERE name = 'r1b'", "is lab_passed, and not yet to be sent"),
+        (
+            "UPDATE cpl_entry SET status = 'Withdrawn' WHERE firmware_version = '00000003'",
+            "the CPL does not list as Active with its hash: import it",
+        ),
+    ],
+)
+def test_a_release_on_the_way_that_may_not_be_sent_is_the_one_reason(world, statement, why):
+    asked = on_a_way(world)
+    with world.engine.begin() as connection:
+        connection.execute(text(statement))
+    assert drawn(world, asked).left_out == {f"its way leads by r1b, which {why}": 5}
 
 
 def test_who_pays_beforehand_is_protected_unless_the_policy_says_otherwise(world):
@@ -299,6 +336,13 @@ def test_nobody_joins_a_wave_before_the_last(world):
         change(world, 10, region="South")
         waves.open_wave(connection, "spring", 1, world.now)
     assert world.count("campaign_device") == 6
+
+
+@pytest.mark.parametrize(("model", "found"), [("1111", 6), ("121D/1111", 6), ("0A01/1111", 0), ("2222", 0)])
+def test_a_cohorts_model_may_be_said_with_its_manufacturer_as_the_plan_shows_it(world, model, found):
+    with world.engine.connect() as connection:
+        asked = request(cohort={"models": [model]})
+        assert len(list(cohort.candidates(connection, asked, DeviceType.ESME, US))) == found
 
 
 def test_candidates_that_a_campaign_knows_are_none_of_its_late_joiners(world):

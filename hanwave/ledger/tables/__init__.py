@@ -11,6 +11,7 @@ from hanwave.ledger.tables.campaigns import (
     HomeLease,
     Lease,
     LeftOut,
+    PathHop,
     Tally,
     WaveRow,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "OutboxBody",
     "OutboxDevice",
     "Pace",
+    "PathHop",
     "RefusalCount",
     "Release",
     "RequestUse",
@@ -59,5 +61,5 @@ __all__ = [
     "WaveRow",
 ]
 
-APPEND_ONLY = ("device_event", "audit", "note", "pace")
+APPEND_ONLY = ("device_event", "audit", "note", "pace", "path_hop")
 """Tables whose rows are never changed or deleted, by trigger and privilege."""

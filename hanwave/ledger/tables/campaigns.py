@@ -72,8 +72,19 @@ IN_FLIGHT = "state IN ('activating', 'scheduled', 'unknown', 'quarantined')"
 """Updates whose activation may be outstanding."""
 
 
+class PathHop(SQLModel, table=True):
+    """A hop of one of a campaign's paths of several. Path 1, the campaign's release alone, is not written down."""
+
+    __tablename__ = "path_hop"
+
+    campaign: str = Field(primary_key=True, foreign_key="campaign.name")
+    path: int = Field(primary_key=True)
+    hop: int = Field(primary_key=True)
+    release: str = Field(foreign_key="release.name")
+
+
 class CampaignDevice(SQLModel, table=True):
-    """One device's update. Everything after eui is the fold of its events, kept for the queries that pick and count."""
+    """One device's update. Everything after path is the fold of its events, kept for the queries that pick and count."""
 
     __tablename__ = "campaign_device"
 
@@ -84,7 +95,10 @@ class CampaignDevice(SQLModel, table=True):
     device_type: str
     model: str = Field(default="", sa_column_kwargs={"server_default": ""})
     """As a stop names it, manufacturer/model: what the fleet had when the plan was frozen."""
+    path: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
+    """Which of the campaign's paths it takes, frozen with the plan."""
     hop: int = 1
+    """The hop in hand; the next one begins with its first grant."""
     state: str = "planned"
     step: str = "distribute"
     due_at: datetime | None = time_column(optional=True)

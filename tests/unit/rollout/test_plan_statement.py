@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from hanwave.firmware.paths import Upgrade
 from hanwave.firmware.terms import FirmwareVersion, Model
-from hanwave.rollout.cohort import Kind, PlanError, Stepping, path_of
+from hanwave.rollout.cohort import Candidate, Kind, PlanError, Stepping, path_of
 from hanwave.rollout.difference import Change, Side, difference
 from hanwave.rollout.plan import Plan, make_plan
 from hanwave.rollout.policy import DeviceType, Policy, Wave
-from hanwave.rollout.statement import check_sight, over_forecast
+from hanwave.rollout.statement import Way, check_sight, over_forecast
 from hanwave.rollout.timetable import by_day, open_share, timetable
 from hanwave.rollout.windows import Window
 from tests.unit.rollout.test_plan import AT, WANTED, device, eui, fleet
@@ -30,23 +30,78 @@ def plan(found, policy=None, wanted=WANTED, fallbacks=(), **more) -> Plan:
 # Paths.
 
 
-def step(release: str, source: int | None, target: int) -> Stepping:
+def step(release: str, source: int | None, target: int, why_not: str | None = None, **more: str) -> Stepping:
     versions = FirmwareVersion(source) if source is not None else None, FirmwareVersion(target)
-    return Stepping(release, Upgrade(Model(0x121D, 0x1111), *versions))
+    return Stepping(release, Upgrade(Model(0x121D, 0x1111), *versions), why_not, **more)
 
 
-def test_a_device_that_needs_several_hops_is_left_out_with_the_way():
-    wanted = replace(WANTED, predecessors=frozenset({"0000000A"}), stepping=(step("r8", 6, 8), step("r10", 8, 10)))
-    found = [device(n, firmware_version=f"{version:08X}") for n, version in ((1, 10), (2, 8), (3, 6), (4, 5))]
+WAYS = replace(WANTED, predecessors=frozenset({"0000000A"}), stepping=(step("r8", 6, 8), step("r10", 8, 10)))
+
+
+def runs(*versions: int, **more: object) -> list[Candidate]:
+    return [device(n, firmware_version=f"{version:08X}", **more) for n, version in enumerate(versions, 1)]
+
+
+def test_a_device_that_needs_several_hops_takes_them_in_order():
+    drawn = plan(runs(10, 8, 6, 5), wanted=WAYS)
+    assert set(drawn.waves[0]) == {eui(1), eui(2), eui(3)}
+    assert drawn.left_out == {eui(4): "no permitted upgrade path"}
+    assert drawn.longer == {eui(2): ("r10", "r2"), eui(3): ("r8", "r10", "r2")}
+    assert drawn.statement.ways == (Way(("r10", "r2"), 1), Way(("r2",), 1), Way(("r8", "r10", "r2"), 1))
+
+
+def test_a_path_is_in_the_digest():
+    by = {name: replace(WAYS, stepping=(step(name, 8, 10),)) for name in ("r10", "r10b")}
+    one, other = (plan(runs(8), wanted=wanted) for wanted in by.values())
+    assert one.waves == other.waves
+    assert one.digest != other.digest
+
+
+def test_a_release_that_may_not_be_sent_is_on_no_path():
+    """Unless another makes the same step: a device is left out only where there is no way round."""
+    unsigned = step("r10", 8, 10, "has no image signed for us")
+    reason = plan(runs(10, 8), wanted=replace(WAYS, stepping=(unsigned,))).left_out[eui(2)]
+    assert reason == "its way leads by r10, which has no image signed for us"
+    round_it = replace(WAYS, stepping=(unsigned, step("r10b", 8, 10)))
+    assert plan(runs(8), wanted=round_it).longer == {eui(1): ("r10b", "r2")}
+
+
+def test_each_release_on_the_way_asks_for_the_hub_and_the_gbcs_version_that_it_needs():
+    hub = replace(WAYS, stepping=(step("r10", 8, 10, minimum_hub_firmware="00000002"),))
+    gbcs = replace(WAYS, stepping=(step("r10", 8, 10, minimum_gbcs_version="4.1"),))
+    found = runs(10, 8, hub_firmware="00000001", gbcs_version="3.2")
+    assert plan(found, wanted=hub).left_out == {eui(2): "its Communications Hub's firmware is below 00000002"}
+    assert plan(found, wanted=gbcs).left_out == {eui(2): "its GBCS version is below 4.1"}
+
+
+def test_a_gsme_is_not_begun_with_whose_battery_would_end_its_path_half_way():
+    wanted = replace(WAYS, device_type=DeviceType.GSME)
+    found = [device(n, device_type="GSME", firmware_version="00000008", images=n) for n in (1, 2)]
     drawn = plan(found, wanted=wanted)
     assert drawn.waves == ((eui(1),),)
-    assert drawn.left_out == {
-        eui(2): "needs 2 hops by way of r10: plan those first",
-        eui(3): "needs 3 hops by way of r8, r10: plan those first",
-        eui(4): "no permitted upgrade path",
-    }
-    assert drawn.paths == (("r2",), ("r10", "r2"), ("r8", "r10", "r2"))
-    assert [drawn.path(eui(n)) for n in (1, 2, 3, 4)] == [("r2",), ("r10", "r2"), ("r8", "r10", "r2"), ()]
+    assert drawn.left_out == {eui(2): "its path takes 2 images, of which its battery has 1 left"}
+
+
+def test_a_rollback_goes_in_one_hop():
+    """It would lead by the release that it undoes, or by another that nobody looked at for it."""
+    drawn = plan(runs(10, 8), wanted=replace(WAYS, undoes=True))
+    assert drawn.left_out == {eui(2): "needs 2 hops, and a rollback takes one"}
+
+
+def test_every_hop_is_counted_and_makes_the_plan_longer():
+    short, long = (
+        plan(runs(*versions), wanted=WAYS, batch=5).statement for versions in ([10] * 6, [10, 10, 10, 8, 8, 6])
+    )
+    loads = {load.variant: (load.requests, load.devices) for load in long.loads}
+    assert loads == {"8.2": (10, 10), "11.1": (6, 10), "11.2": (6, 6), "11.3": (10, 10)}
+    assert long.ends.soonest == pytest.approx(short.ends.soonest + 2 / 24, abs=0.01)
+    assert long.ends.latest > 2 * short.ends.latest
+
+
+def test_what_can_be_undone_is_said_of_each_version_on_the_way():
+    old = replace(WANTED, release="r1", version="00000008", predecessors=frozenset({"0000000A"}), may_downgrade=True)
+    undo = plan(runs(10, 8), wanted=WAYS, fallbacks=[replace(old, undoes=True)]).statement.undo
+    assert [(u.version, u.devices, u.release) for u in undo] == [("0000000A", 1, "r1"), ("0000000B", 2, None)]
 
 
 def test_the_way_is_for_the_devices_own_model():
@@ -67,27 +122,32 @@ def test_what_is_spread_over_days_adds_up_and_stays_within_them(total, begins, o
 
 @given(st.lists(st.integers(0, 5000), min_size=1, max_size=4), st.sampled_from(list(DeviceType)))
 def test_no_wave_begins_before_the_one_before_it_could_have_ended(sizes, kind):
-    runs = timetable(sizes, kind, Policy(waves=tuple(Wave(count=max(1, n)) for n in sizes), exposure_cap=1000))
-    for one, after in pairwise(runs):
+    found = timetable(
+        [{1: size} if size else {} for size in sizes],
+        kind,
+        Policy(waves=tuple(Wave(count=max(1, n)) for n in sizes), exposure_cap=1000),
+    )
+    for one, after in pairwise(found):
         assert one.ends.soonest == after.begins
-    assert all(run.ends.soonest <= run.ends.latest for run in runs)
+    assert all(run.ends.soonest <= run.ends.latest for run in found)
 
 
 def test_pace_cap_and_windows_each_lengthen_a_wave():
     hours = {"activate": [{"hours": "00:00-06:00"}]}
     base = Policy.model_validate({"waves": [{"share": 1}], "soak": "1d", "pace": {"overall": 0.01}})
-    paced = timetable([8640], DeviceType.ESME, base.model_copy(update={"exposure_cap": 10_000}))[0]
-    capped = timetable([8640], DeviceType.ESME, base.model_copy(update={"exposure_cap": 432}))[0]
+    paced = timetable([{1: 8640}], DeviceType.ESME, base.model_copy(update={"exposure_cap": 10_000}))[0]
+    capped = timetable([{1: 8640}], DeviceType.ESME, base.model_copy(update={"exposure_cap": 432}))[0]
     narrow = Policy.model_validate({**base.model_dump(mode="json"), "exposure_cap": 10_000, "windows": hours})
     assert (paced.activates, capped.activates) == (10.0, 19.0)
-    assert timetable([8640], DeviceType.ESME, narrow)[0].activates == 40.0
+    assert timetable([{1: 8640}], DeviceType.ESME, narrow)[0].activates == 40.0
 
 
 def test_the_latest_end_goes_by_the_longest_deadlines_of_the_regions_that_have_devices():
     slow = {"distribute": "30d", "activate": "2d", "read": "1d"}
     policy = Policy.model_validate({"waves": [{"share": 1}], "regions": {"4G North": {"ESME": slow}}})
     usual, there, elsewhere = (
-        timetable([10], DeviceType.ESME, policy, regions)[0].ends for regions in ((), ("South", "4G North"), ("South",))
+        timetable([{1: 10}], DeviceType.ESME, policy, regions)[0].ends
+        for regions in ((), ("South", "4G North"), ("South",))
     )
     assert usual == elsewhere
     assert there.soonest == usual.soonest
@@ -231,7 +291,7 @@ def test_drawing_it_tomorrow_gives_the_same_digest():
 
 def side(drawn: Plan, policy: Policy, name: str) -> Side:
     members = {e: number for number, wave in enumerate(drawn.waves, 1) for e in wave}
-    return Side(name, drawn.digest, "r2", policy.model_dump(mode="json"), members, drawn.left_out)
+    return Side(name, drawn.digest, "r2", policy.model_dump(mode="json"), members, drawn.left_out, drawn.longer)
 
 
 def test_a_difference_names_who_moved_came_and_went_and_what_the_policy_says_otherwise():
@@ -249,6 +309,14 @@ def test_a_difference_names_who_moved_came_and_went_and_what_the_policy_says_oth
     assert found.other_reason == {eui(5): Change("another supplier is responsible", "not commissioned")}
     assert found.policy == {"waves.1.devices": Change([eui(1)], [eui(2)])}
     assert not found.is_none
+
+
+def test_a_difference_names_who_goes_another_way():
+    policy = Policy(waves=ALL)
+    by = [plan(runs(8), policy, replace(WAYS, stepping=(step(name, 8, 10),))) for name in ("r10", "r10b")]
+    found = difference(side(by[0], policy, "a"), side(by[1], policy, "b"))
+    assert found.rerouted == {eui(1): Change(["r10", "r2"], ["r10b", "r2"])}
+    assert not found.moved
 
 
 def test_a_plan_differs_from_itself_in_nothing():

@@ -422,6 +422,7 @@ def upgrade() -> None:  # noqa: PLR0915 - as many as there are tables and indexe
         sa.Column("eui", sa.String(), nullable=False),
         sa.Column("device_type", sa.String(), nullable=False),
         sa.Column("model", sa.String(), server_default="", nullable=False),
+        sa.Column("path", sa.Integer(), server_default="1", nullable=False),
         sa.Column("hop", sa.Integer(), nullable=False),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("step", sa.String(), nullable=False),
@@ -448,6 +449,7 @@ def upgrade() -> None:  # noqa: PLR0915 - as many as there are tables and indexe
         unique=False,
         postgresql_where=sa.text("state IN ('activating', 'scheduled', 'unknown', 'quarantined')"),
     )
+    op.create_index("campaign_device_state", "campaign_device", ["campaign", "wave", "state"], unique=False)
     op.create_index(
         "campaign_device_to_start",
         "campaign_device",
@@ -462,7 +464,6 @@ def upgrade() -> None:  # noqa: PLR0915 - as many as there are tables and indexe
         unique=False,
         postgresql_where=sa.text("started AND NOT told AND state IN ('settled', 'closed')"),
     )
-    op.create_index("campaign_device_state", "campaign_device", ["campaign", "wave", "state"], unique=False)
     op.create_table(
         "left_out",
         sa.Column("campaign", sa.String(), nullable=False),
@@ -482,6 +483,16 @@ def upgrade() -> None:  # noqa: PLR0915 - as many as there are tables and indexe
     )
     op.create_index(op.f("ix_pace_campaign"), "pace", ["campaign"], unique=False)
     op.create_table(
+        "path_hop",
+        sa.Column("campaign", sa.String(), nullable=False),
+        sa.Column("path", sa.Integer(), nullable=False),
+        sa.Column("hop", sa.Integer(), nullable=False),
+        sa.Column("release", sa.String(), nullable=False),
+        sa.ForeignKeyConstraint(["campaign"], ["campaign.name"]),
+        sa.ForeignKeyConstraint(["release"], ["release.name"]),
+        sa.PrimaryKeyConstraint("campaign", "path", "hop"),
+    )
+    op.create_table(
         "wave",
         sa.Column("campaign", sa.String(), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
@@ -500,7 +511,7 @@ def upgrade() -> None:  # noqa: PLR0915 - as many as there are tables and indexe
         BEGIN RAISE EXCEPTION '% is append-only: its rows are never changed or deleted', TG_TABLE_NAME; END $$
         """
     )
-    for table in ("device_event", "audit", "note", "pace"):
+    for table in ("device_event", "audit", "note", "pace", "path_hop"):
         op.execute(
             f"CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}"
             " FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
