@@ -3,9 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hanwave.client import BlockingClient as BlockingClient
     from hanwave.client import Client as Client
 
-__all__ = ["Client"]
+__all__ = ["BlockingClient", "Client"]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,6 +10,7 @@ the same name again gives the same campaign; whatever stops is written into the 
 Temporal down, its workers gone, or the campaign's workflow terminated.
 """
 
+from hanwave.client.blocking import BlockingCampaign, BlockingClient
 from hanwave.client.campaign import Campaign, Halted, Paused
 from hanwave.client.client import Client
 from hanwave.client.errors import (
@@ -22,6 +23,8 @@ from hanwave.client.errors import (
 )
 
 __all__ = [
+    "BlockingCampaign",
+    "BlockingClient",
     "Campaign",
     "Client",
     "EngineError",
