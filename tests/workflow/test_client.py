@@ -5,19 +5,13 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 
 import pytest
-from temporalio.client import Client as Temporal
-from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.service import RPCError
-from temporalio.testing import WorkflowEnvironment
 
 import hanwave
 from hanwave import client as client_module
-from hanwave import names
 from hanwave.client import (
     Campaign,
     EngineError,
@@ -26,49 +20,19 @@ from hanwave.client import (
     NoCampaignError,
     NotRunningError,
     RefusedError,
-    search,
 )
 from hanwave.errors import HanwaveError
-from hanwave.ledger import overview
 from hanwave.ledger.database import LedgerError
-from hanwave.ledger.progress import TimeLeft, waits_for
-from hanwave.ledger.standing import Fact, record
-from hanwave.rollout.events import Event, Evidence, Kind, Leg
 from hanwave.settings import Settings
-from tests.support.dcc import good, quiet
-from tests.support.ledger import HASH, US, World, eui
+from tests.support.dcc import quiet
+from tests.support.ledger import US, World, eui
 from tests.workflow.test_campaign import FAST, good_at, running
-from workers.recovery import open_campaigns, recover
 
 pytestmark = [pytest.mark.workflow, pytest.mark.asyncio(loop_scope="session")]
 _numbers = count(1)
 REQUEST = {"release": "r2", "author": "ann", "policy": FAST}
 NOBODY = "127.0.0.1:1"
 """Where no Temporal listens."""
-
-
-@pytest.fixture
-def five(world: World) -> World:
-    world.release_document()
-    world.fleet(5)
-    return world
-
-
-@pytest.fixture
-def name() -> str:
-    return f"sdk-{next(_numbers)}"
-
-
-@pytest.fixture
-def connect(temporal: Temporal, ledger_dsn: str, tmp_path, monkeypatch):
-    """A client of the test's ledger and engine, or of an address where none is."""
-    monkeypatch.chdir(tmp_path)
-
-    def connect(address: str | None = None, patience: float = 10.0):
-        address = address or temporal.service_client.config.target_host
-        return hanwave.Client.connect(Settings(), address=address, dsn=ledger_dsn, user_id=US, patience=patience)
-
-    return connect
 
 
 def everything(world: World) -> dict[str, int]:
@@ -318,107 +282,3 @@ async def test_a_ledger_that_is_gone_or_of_another_schema_is_one_sentence(connec
         with pytest.raises(kind, match=sentence):
             async with hanwave.Client.connect(Settings(), dsn=dsn, user_id=US):
                 pass
-
-
-def heard(world: World, kind: Kind, leg: Leg, **more: str) -> None:
-    """Every device says so of its open request in that leg."""
-    now = datetime.now(UTC)
-    with world.engine.begin() as connection:
-        rows = connection.exec_driver_sql(f"SELECT update_id FROM outbox_device WHERE leg = '{leg}'").scalars()
-        facts = [Fact(u, Event(kind, now, leg, 1, 1, Evidence.DEVICE, **more)) for u in rows]
-        record(connection, facts, now)
-
-
-async def end_all(temporal: Temporal, name: str) -> None:
-    """Terminate everything of a campaign, as somebody may in the Web UI."""
-    ids = [names.campaign_id(name), names.wave_id(name, 1), *(names.device_id(name, eui(n)) for n in range(5))]
-    for workflow_id in ids:
-        try:
-            await temporal.get_workflow_handle(workflow_id).terminate()
-        except RPCError as error:
-            assert "not found" in str(error)  # noqa: PT017 - the second wave's devices never began
-
-
-@pytest.mark.parametrize("lost", [False, True], ids=["everything terminated", "the engine's database lost"])
-async def test_a_campaign_is_recovered_from_the_ledger_alone_and_repeats_nothing(five, temporal, connect, name, lost):
-    def silent(device: str, leg: Leg):
-        return [] if leg is Leg.DISTRIBUTE else good(device, leg)
-
-    async with running(five, temporal, silent), connect() as client:
-        await client.start(name, REQUEST)
-        for _ in range(200):
-            if five.count("campaign_device", "started AND state = 'requested'") == 2:
-                break
-            await asyncio.sleep(0.1)
-        await end_all(temporal, name)
-    environment = (
-        await WorkflowEnvironment.start_local(
-            dev_server_existing_path=str(Path(sys.executable).parent / "temporal"),
-            data_converter=pydantic_data_converter,
-            dev_server_log_level="error",
-            search_attributes=list(search.KEYS.values()),
-        )
-        if lost
-        else None
-    )
-    temporal = environment.client if environment else temporal
-    try:
-        async with running(five, temporal, good) as dcc, connect(temporal.service_client.config.target_host) as client:
-            done = await recover(temporal, five.engine, name)
-            assert (done.over, done.waves, done.devices) == (False, [1], 2)
-            assert await recover(temporal, five.engine, name) == done
-            heard(five, Kind.VERIFIED, Leg.DISTRIBUTE, detail=HASH)
-            assert (await asyncio.wait_for(client.campaign(name).wait(), 50)).funnel == {"settled": 5}
-        assert (await recover(temporal, five.engine, name)).over
-        assert Counter(post[1] for post in dcc.posts)["activate"] == 5
-        assert five.count("outbox_device", "leg = 'distribute'") == 5
-    finally:
-        if environment:
-            await environment.shutdown()
-    with five.engine.connect() as connection:
-        assert open_campaigns(connection) == []
-    with pytest.raises(LedgerError, match="there is no campaign"):
-        await recover(temporal, five.engine, "autumn")
-
-
-async def test_the_time_left_is_said_only_once_enough_devices_have_ended(five, connect):
-    ids = five.campaign([eui(n) for n in range(5)])
-    async with connect(NOBODY) as client:
-        campaign = client.campaign("spring")
-        with five.engine.begin() as connection:
-            connection.exec_driver_sql("UPDATE wave SET opened_at = now()")
-        assert (await campaign.status()).time_left is None
-        _close(five, ids[:2], ago=60)
-        _close(five, ids[2:3], ago=5)
-        left = (await campaign.status()).time_left
-        assert isinstance(left, TimeLeft)
-        assert (left.open, left.ended) == (2, 3)
-        assert 39 <= left.left.total_seconds() <= 60
-        assert 5 <= left.quiet.total_seconds() <= 25
-        assert [each.outcome async for each in campaign.outcomes()] == ["left"] * 3
-
-
-async def test_the_time_left_is_no_less_than_the_silence_since_the_last_device_ended(five, connect):
-    ids = five.campaign([eui(n) for n in range(5)])
-    with five.engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE wave SET opened_at = now()")
-    _close(five, ids[:1], ago=160)
-    _close(five, ids[1:4], ago=150)  # at their rate, the last one ends in 40 s
-    async with connect(NOBODY) as client:
-        left = (await client.campaign("spring").status()).time_left
-    assert left.left == left.quiet >= timedelta(seconds=150)
-
-
-def _close(five, ids, ago):
-    at = datetime.now(UTC) - timedelta(seconds=ago)
-    with five.engine.begin() as connection:
-        record(connection, [Fact(i, Event(Kind.CLOSED, at, detail="left", reason="sold")) for i in ids], at)
-
-
-async def test_what_a_campaign_waits_for_follows_from_its_view():
-    wave = overview.WaveView(1, 5, opened=True, verdict="pass", reason="", passed_by=None)
-    view = overview.View("spring", "r2", "d", "running", "ann", 0, [], 1.0, [], None, [wave])
-    assert waits_for(view) == "its end"
-    assert waits_for(overview.View("spring", "r2", "d", "withdrawn", "ann", 0, [], 1.0, [], None, [wave])) == (
-        "its devices in flight"
-    )
