@@ -16,7 +16,9 @@ File = Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The request
 Release = Annotated[str | None, typer.Option(metavar="RELEASE", help="The release to be installed.")]
 Many = list[str] | None
 Region = Annotated[Many, typer.Option(metavar="REGION", help="Only devices there. May be given again.")]
-Model = Annotated[Many, typer.Option(metavar="MODEL", help='Only of this model ("1111"). May be given again.')]
+Model = Annotated[
+    Many, typer.Option(metavar="MODEL", help='Only of this model ("1111" or "121D/1111"). May be given again.')
+]
 From = Annotated[Many, typer.Option("--from", metavar="VERSION", help="Only those that run it. May be given again.")]
 Device = Annotated[Many, typer.Option(metavar="EUI", help="Only this device. May be given again.")]
 Fallback = Annotated[Many, typer.Option(metavar="RELEASE", help="What a rollback goes back to. May be given again.")]

@@ -12,11 +12,13 @@ from hanwave.rollout.request import CampaignRequest
 
 HARMS = (0.02, 0.1, 0.5)
 """The shares harmed that a rehearsal tries, beside a good image."""
+HALF_SILENT = "6h"
+"""After its activation, half of the devices that a bad image harms are silent: a soak that is shorter sees few of them."""
 
 
 def harm(share: float) -> Harm:
     """An image that lets that share of its devices fall silent, half of them within hours: the hardest to see."""
-    return Harm.model_validate({"share": share, "after": {"half": "6h", "most": "1d"}})
+    return Harm.model_validate({"share": share, "after": {"half": HALF_SILENT, "most": "1d"}})
 
 
 @dataclass(frozen=True, slots=True)

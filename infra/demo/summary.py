@@ -16,8 +16,8 @@ _DOES = {
     "8.2": "read the inventory",
 }
 _WORDS = {
-    "settled": "runs the new firmware",
-    "superseded": "never sent it: the campaign was rolled back before its turn",
+    "settled": "runs that release",
+    "superseded": "was never sent it: the campaign was rolled back before its turn",
 }
 
 

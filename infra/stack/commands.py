@@ -69,6 +69,7 @@ def _addresses(stack: Stack) -> dict[str, str]:
         "prometheus": str(stack.folder / "prometheus.yaml"),
         "settings": str(stack.folder / "hanwave.toml"),
         "logs": str(stack.folder / "log"),
+        "samples": str(stack.folder / "samples"),
     }
 
 

@@ -156,7 +156,18 @@ def test_outcomes_are_written_as_a_table_or_as_lines(run, world, tmp_path):
     assert rows[1]["reason"] == "it is needs_visit"
     out = run("campaign", "outcomes", "spring", "--outcome", "needs_visit", "--json")[1]
     assert [json.loads(line)["eui"] for line in out.splitlines()] == [eui(1)]
-    assert "no campaign" in run("campaign", "outcomes", "summer")[2]
+    kept = (tmp_path / "all.csv").read_text()
+    for wrong, says in (
+        (("summer", "--csv", "all.csv"), "no campaign"),
+        (
+            ("spring", "--outcome", "silly", "--csv", "all.csv"),
+            "there is no outcome 'silly'; there are settled, failed",
+        ),
+    ):
+        code, out, err = run("campaign", "outcomes", *wrong)
+        assert (code, out) == (1, "")
+        assert says in err
+        assert (tmp_path / "all.csv").read_text() == kept
     assert "cannot be written" in run("campaign", "outcomes", "spring", "--csv", "absent/all.csv")[2]
 
 

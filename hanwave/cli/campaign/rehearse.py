@@ -96,7 +96,11 @@ def _shown(scenario: "Scenario") -> "RenderableType":
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    image = f"an image that harms {scenario.harm:.1%}" if scenario.harm else "a good image"
+    from hanwave.client.rehearsing import HALF_SILENT  # noqa: PLC0415
+
+    image = "a good image"
+    if scenario.harm:
+        image = f"an image that harms {scenario.harm:.1%} of its devices: half of these are silent within {HALF_SILENT}"
     table = Table(box=None, show_header=False, pad_edge=False, title=f"\n{image}", title_justify="left")
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
