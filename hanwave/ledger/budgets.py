@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row, text
 
 from hanwave.ledger import campaigns, notes
 from hanwave.rollout.budget import (
+    OBSERVING,
     REPEAT_COUNTS,
     Claim,
     PermitClass,
@@ -252,6 +253,28 @@ def roll_up(connection: Connection, now: datetime) -> int:
     return result.rowcount
 
 
+def exhaust(connection: Connection, now: datetime) -> None:
+    """Count all that forward requests may still use as used now, by requests that the ledger has forgotten.
+
+    What only looks is let go on: where too much of it was sent the DCC holds it, and no device acts on it.
+    """
+    rooms: dict[tuple[str, str], int] = {}
+    for level in levels(connection, now):
+        key = level.threshold.user_id, level.threshold.variant
+        rooms[key] = max(rooms.get(key, 0), level.room)
+    forgotten = [
+        {"user": user, "variant": variant, "now": now, "units": units}
+        for (user, variant), units in rooms.items()
+        if units and variant not in OBSERVING
+    ]
+    if forgotten:
+        connection.execute(_EXHAUST, forgotten)
+
+
+_EXHAUST = text(
+    "INSERT INTO request_use (user_id, variant, permit_class, at, requests, devices)"
+    " VALUES (:user, :variant, 'forward', :now, :units, :units)"
+)
 KEPT = timedelta(days=396)
 """What was sent is kept for thirteen months, which a demand forecast looks back on; no threshold's period is as long."""
 _GONE_AT_ONCE = 10_000

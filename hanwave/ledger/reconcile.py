@@ -1,7 +1,8 @@
 """After the ledger was restored to an earlier copy: all is stopped, and what may have happened since is found out.
 
 Guarantees: from `stop_all` on nothing forward leaves, and no request that the copy holds as unanswered is POSTed again (it
-may have left, with other bytes); no counter that may have been used is given out again; nothing forward goes on until a
+may have left, with other bytes); no counter that may have been used is given out again; what may have been sent counts
+against every anomaly-detection threshold, at its worst, until a period of it has passed; nothing forward goes on until a
 person says so, and then not to a device that has not said what it runs. What the copy never knew of (a campaign that was
 begun after it was made) no reconciliation can bring back.
 """
@@ -13,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, text
 
 from hanwave.identifiers import EUI64
-from hanwave.ledger import holds, inventory, leavers, notes, permit, stops
+from hanwave.ledger import budgets, holds, inventory, leavers, notes, permit, stops
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.notes import Said
 from hanwave.rollout.events import Leg
@@ -58,7 +59,10 @@ def open_stop(connection: Connection) -> tuple[int, datetime] | None:
 
 
 def stop_all(connection: Connection, why: str, actor: str, now: datetime) -> int:
-    """Stop everything forward, give up what is unanswered, and jump the counters; again, nothing. The stop's id."""
+    """Stop everything forward, give up what is unanswered, jump the counters, and count the budgets as used; again, nothing.
+
+    The stop's id.
+    """
     stops.lock(connection)
     if known := open_stop(connection):
         return known[0]
@@ -68,6 +72,7 @@ def stop_all(connection: Connection, why: str, actor: str, now: datetime) -> int
     connection.execute(_FORGET, {"now": now})
     connection.execute(_START_AGAIN)
     connection.execute(_JUMP, {"now": int(now.timestamp() * 1000), "jump": JUMP})
+    budgets.exhaust(connection, now)
     return stop_id
 
 

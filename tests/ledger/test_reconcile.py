@@ -13,9 +13,10 @@ from sqlalchemy import text
 from activities.guard import Guarded, stop_if_restored
 from hanwave import duis
 from hanwave.identifiers import EUI64
-from hanwave.ledger import audit, outbox, reconcile, routing, stops
+from hanwave.ledger import audit, budgets, outbox, reconcile, routing, stops
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.witness import Witness
+from hanwave.rollout.budget import Threshold
 from hanwave.rollout.device import State
 from hanwave.rollout.events import Kind, Leg
 from tests.ledger.test_permit_and_outbox import activate, distribute, hold_image, say, send
@@ -300,3 +301,30 @@ def test_a_question_that_never_left_or_whose_answer_was_lost_is_asked_again(worl
     with world.engine.connect() as connection:
         statement = text("SELECT update_id, count(*) FROM outbox WHERE leg = 'read' GROUP BY 1 ORDER BY 1")
         assert [tuple(row) for row in connection.execute(statement)] == list(zip(ids, (2, 2, 1), strict=True))
+
+
+def test_what_may_have_been_sent_since_the_copy_counts_at_its_worst_until_the_period_is_over(world):
+    first, second = world.campaign(world.fleet(2))
+    table = [
+        Threshold.model_validate({"user_id": US, "variant": variant, "period": "24h", "limit": 10, "reserve": 2})
+        for variant in ("11.1", "11.2", "8.2")
+    ]
+    with world.engine.begin() as connection:
+        budgets.import_thresholds(connection, table, "ann", world.now)
+    send(world, distribute(world, [first]).outbox_id)
+    world.later(minutes=1)
+    stop_all(world)
+    stop_all(world)
+    with world.engine.connect() as connection:
+        used = {level.threshold.variant: level.used.total for level in budgets.levels(connection, world.now)}
+    assert used == {"11.1": 8, "11.2": 0, "8.2": 0}
+    ask_devices(world)
+    world.later(seconds=1)
+    send_questions(world)
+    for update_id in (first, second):
+        say(world, update_id, Kind.VERSION, Leg.READ, version=OLD)
+    go_on(world)
+    (refused,) = distribute(world, [second]).refused.values()
+    assert "the budget of SR 11.1 is used: 8 of 10" in refused.reason
+    world.later(hours=24)
+    assert distribute(world, [second]).granted == (second,)
