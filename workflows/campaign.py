@@ -81,6 +81,7 @@ class FirmwareCampaign:
         """Freeze the plan of a request; without one, go on from the plan that the ledger keeps."""
         try:
             check_name(self._name)
+            self._be_found()
             check_id(workflow.info().workflow_id, names.campaign_id(self._name))
             if raw:
                 await self._ask(CampaignActivities.freeze_plan, FreezeAsk(self._name, parse_request(raw)))
@@ -89,6 +90,13 @@ class FirmwareCampaign:
         self._view = await self._ask(CampaignActivities.view_campaign, self._name)
         if self._view is None:
             _refuse(f"the input is missing, and the ledger has no campaign {self._name!r}; a right one is {EXAMPLE}")
+
+    def _be_found(self) -> None:
+        """Whoever starts a campaign in the Web UI sets no search attributes: then it is done here, once."""
+        if search.CAMPAIGN not in workflow.info().typed_search_attributes:
+            workflow.upsert_search_attributes(
+                [pair.key.value_set(pair.value) for pair in search.of_workflow(names.campaign_id(self._name))]
+            )
 
     @property
     def _known(self) -> View:

@@ -1,7 +1,7 @@
 """The search attributes of hanwave's workflows: what the Web UI's list finds them by.
 
-Guarantee: each is set when its workflow is started, which costs nothing; only the outcome of a device that did not end well
-is set later, since each change of one is an event and an action.
+Guarantee: each is set when its workflow is started, which costs nothing. Later, since each change of one is an event and an
+action, only the outcome of a device that did not end well is set, and a campaign's own where a person started it without.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from hanwave.settings import SEARCH_ATTRIBUTES
 
 KEYS = {name: SearchAttributeKey.for_keyword(name) for name in SEARCH_ATTRIBUTES}
 """Each attribute's key, by its name."""
-OUTCOME = KEYS["Outcome"]
+CAMPAIGN, OUTCOME = KEYS["Campaign"], KEYS["Outcome"]
 DCC = "dcc"
 """The route of a device in a home; one on a bench has another."""
 
