@@ -1,7 +1,8 @@
 """The Receive Response Service: where the DCC delivers responses and alerts (`python -m workers.receive`).
 
 Guarantees: 204 is answered only for a message that the DCC signed and that the ledger has committed; 400 only after the
-bytes of what is no such message were committed too; 503, so that the DCC tries again, when the ledger cannot. What
+bytes of what is no such message were committed too; 503, so that the DCC tries again, when the ledger cannot, or when more
+is refused than there is room to keep. What
 happens to a message afterwards waits for nobody here. DCC tries again within 300 s and keeps a message for two days.
 """
 
@@ -34,6 +35,7 @@ from hanwave.keys import load_trust
 from hanwave.ledger import database
 from hanwave.ledger.receipt import Kept, judge, keep
 from hanwave.ledger.routing import Waking
+from workers.bounds import NoRoomError, Prompt, Room
 from workers.loops import Clock, HandOn, Loops, Wake
 from workers.process import run
 from workers.wiring import connect
@@ -66,6 +68,7 @@ class Door:
         self._clock = clock
         self._loops = loops
         self._storers = ThreadPoolExecutor(_STORERS, "store")
+        self._room = Room()
 
     async def receive(self, request: Request) -> Response:
         """Answer one POST."""
@@ -91,7 +94,7 @@ class Door:
         try:
             async with asyncio.timeout(STORE_SECONDS):
                 kept = await asyncio.get_running_loop().run_in_executor(self._storers, self._keep, raw)
-        except (SQLAlchemyError, TimeoutError) as error:
+        except (SQLAlchemyError, TimeoutError, NoRoomError) as error:
             _log.warning("a message could not be kept, the DCC is asked to try again: %s", error)
             return 503
         if not kept.verified:
@@ -103,6 +106,8 @@ class Door:
     def _keep(self, raw: bytes) -> Kept:
         now = self._clock()
         judged = judge(raw, self._trust, now)
+        if judged.refusal is not None:
+            self._room.take(len(raw))
         with self._ledger.begin() as connection:
             return keep(connection, judged, raw, now)
 
@@ -155,7 +160,7 @@ def server(app: Starlette, receive: settings.Receive) -> uvicorn.Server:
         ssl_cert_reqs=ssl.CERT_REQUIRED,
         limit_concurrency=_CONNECTIONS,
         timeout_graceful_shutdown=10,
-        http="h11",
+        http=Prompt,
         ws="none",
         access_log=False,
         server_header=False,

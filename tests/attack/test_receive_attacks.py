@@ -10,6 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+import workers.bounds
 import workers.receive
 from hanwave import duis
 from hanwave.duis import MAX_MESSAGE_BYTES
@@ -140,6 +141,33 @@ def test_a_body_that_trickles_is_given_up_and_blocks_nobody(world, service, tls,
     finally:
         for connection in slow:
             connection.close()
+
+
+def test_as_many_connections_as_there_may_be_that_never_send_a_head_shut_nobody_out(service, tls, pki, monkeypatch):
+    monkeypatch.setattr(workers.bounds, "HEAD_SECONDS", 0.5)
+    context = ssl.create_default_context(cafile=tls.file("ca.pem"))
+    context.load_cert_chain(tls.file("dcc.pem"), tls.file("dcc.key"))
+    port = int(service.url.split(":")[2].split("/")[0])
+    slow = [
+        context.wrap_socket(socket.create_connection((HOST, port)), server_hostname=HOST)
+        for _ in range(workers.receive._CONNECTIONS)
+    ]
+    try:
+        for number, connection in enumerate(slow):
+            connection.sendall(b"POST /smartdcc/duis HTTP/1.1\r\nHo" if number % 2 else b"P")
+        until(lambda: service.post(signed(pki, m.verified())) == 204)
+    finally:
+        for connection in slow:
+            connection.close()
+
+
+def test_a_flood_of_rubbish_fills_no_disk_and_keeps_no_message_out(world, service, pki, monkeypatch):
+    monkeypatch.setattr(workers.bounds, "ROOM_PER_HOUR", 0)
+    monkeypatch.setattr(workers.bounds, "ROOM", 100)
+    assert service.post(b"a" * 60) == 400
+    assert service.post(b"b" * 60) == 503
+    assert service.post(signed(pki, m.verified())) == 204
+    assert world.count("inbox", "NOT verified") == 1
 
 
 def test_a_caller_without_a_certificate_or_with_a_strangers(world, service, tls):
