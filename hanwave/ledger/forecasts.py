@@ -15,6 +15,7 @@ from hanwave.ledger import budgets, incidents, planning
 from hanwave.rollout.bounds import Share
 from hanwave.rollout.budget import Threshold
 from hanwave.rollout.incidents import Incident
+from hanwave.rollout.plan import Plan
 from hanwave.rollout.policy import DeviceType
 from hanwave.rollout.rehearsal.behaviour import Behaviour
 from hanwave.rollout.rehearsal.forecast import Forecast, Interval
@@ -36,6 +37,8 @@ class Material:
     regions: tuple[str, ...]
     """Of each stratum."""
     incidents: Mapping[str | None, Sequence[Incident]]
+    hops: tuple[float, ...]
+    """The share of devices whose paths have one hop, two, and so on."""
     request: CampaignRequest
     thresholds: tuple[Threshold, ...]
 
@@ -47,6 +50,7 @@ class Material:
             *(self.kind, self.request.policy, self.sizes, start, ordinary, self.strata, self.thresholds),
             regions=self.regions,
             incidents=self.incidents,
+            hops=self.hops,
         )
 
 
@@ -65,9 +69,17 @@ def material(connection: Connection, name: str, request: CampaignRequest, user_i
         strata=tuple(share for share, _ in strata),
         regions=tuple(region for _, region in strata),
         incidents=incidents.read(connection, now).by_region,
+        hops=_hops(plan),
         request=request,
         thresholds=tuple(t for variant in _VARIANTS for t in budgets.thresholds(connection, user_id, variant)),
     )
+
+
+def _hops(plan: Plan) -> tuple[float, ...]:
+    devices: Counter[int] = Counter()
+    for way in plan.statement.ways:
+        devices[len(way.releases)] += way.devices
+    return tuple(devices[hops] / plan.statement.devices for hops in range(1, max(devices) + 1))
 
 
 _VARIANTS = ("11.1", "11.3", "11.4")

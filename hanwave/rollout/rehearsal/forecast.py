@@ -90,7 +90,8 @@ def forecast(
 
 
 def _scenario(rules: Rules, behaviour: Behaviour, harm: Harm | None, runs: int, seed: str, courses: int) -> Scenario:
-    libraries = make_libraries(rules.kind, rules.policy, behaviour, harm, courses, seed)
+    sizes = [round(share * courses) for share in rules.hops]
+    libraries = make_libraries(rules.kind, rules.policy, behaviour, harm, sizes, seed)
     found = [rehearse_once(libraries, rules, number) for number in range(runs)]
     variants = sorted({variant for run in found for variant in run.requests})
     ends = sorted({end for run in found for end in run.ended})

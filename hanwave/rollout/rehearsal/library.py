@@ -4,7 +4,7 @@ Questions for a version (11.2) wait for nothing, so only the asks that the permi
 questions between them are kept as times after the one before.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -63,21 +63,26 @@ Libraries = Mapping[timedelta, Library]
 
 
 def make_libraries(
-    kind: DeviceType, policy: Policy, behaviour: Behaviour, harm: Harm | None, size: int, seed: str
+    kind: DeviceType, policy: Policy, behaviour: Behaviour, harm: Harm | None, sizes: Sequence[int], seed: str
 ) -> Libraries:
-    """A library for each soak of the policy's waves; the same seed draws the same devices in all."""
+    """A library for each soak of the policy's waves; the same seed draws the same devices in all.
+
+    sizes: how many courses of one hop, of two, and so on.
+    """
     soaks = {policy.of_wave(number).soak for number in range(1, len(policy.waves) + 1)}
     return {
-        soak: make_library(kind, policy.model_copy(update={"soak": soak}), behaviour, harm, size, seed)
+        soak: make_library(kind, policy.model_copy(update={"soak": soak}), behaviour, harm, sizes, seed)
         for soak in sorted(soaks)
     }
 
 
 def make_library(
-    kind: DeviceType, policy: Policy, behaviour: Behaviour, harm: Harm | None, size: int, seed: str
+    kind: DeviceType, policy: Policy, behaviour: Behaviour, harm: Harm | None, sizes: Sequence[int], seed: str
 ) -> Library:
     """That many courses of devices of one type; the same seed draws the same."""
-    courses = [course(kind, policy, behaviour, harm, f"{seed}/{number}") for number in range(size)]
+    hops = [taken for taken, size in enumerate(sizes, 1) for _ in range(size)]
+    courses = [course(kind, policy, behaviour, harm, f"{seed}/{n}", taken) for n, taken in enumerate(hops)]
+    size = len(courses)
     rows = [_row(each) for each in courses]
     ends = tuple(sorted({each.end for each in courses}))
     width = max(len(row.legs) for row in rows)

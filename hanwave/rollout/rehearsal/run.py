@@ -43,6 +43,8 @@ class Rules:
     """The share of each stratum (model, from-version and region) in every wave."""
     thresholds: Sequence[Threshold] = ()
     place: Place = field(default_factory=Place)
+    hops: tuple[float, ...] = (1.0,)
+    """The share of devices whose paths have one hop, two, and so on."""
     regions: tuple[str, ...] = ()
     """Where each stratum is; without them all are in one region."""
     incidents: Mapping[str | None, Sequence[Incident]] = field(default_factory=dict)

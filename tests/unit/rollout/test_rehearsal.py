@@ -38,7 +38,25 @@ def rules(sizes=(100, 400), kind=DeviceType.ESME, policy=POLICY, **changes):
 
 def run(seed=1, behaviour=WELL, harm=None, **changes):
     asked = rules(**changes)
-    return rehearse_once(make_libraries(asked.kind, asked.policy, behaviour, harm, 100, "test"), asked, seed)
+    return rehearse_once(make_libraries(asked.kind, asked.policy, behaviour, harm, (100,), "test"), asked, seed)
+
+
+@pytest.mark.parametrize("kind", DeviceType)
+def test_a_device_of_two_hops_is_asked_for_each_in_turn(kind):
+    found = course(kind, Policy(), WELL, None, "a seed", hops=2)
+    legs = [Leg.DISTRIBUTE] if kind.one_step else [Leg.DISTRIBUTE, Leg.ACTIVATE]
+    assert [ask.leg for ask in found.asks] == [*legs, *legs, Leg.READ]
+    assert found.end == "settled"
+
+
+def test_the_more_hops_the_more_requests_and_days():
+    policy = Policy(waves=(Wave(share=1),))
+    one, some = (
+        forecast(rules((200,), policy=policy, hops=hops), WELL, (), 2, "s", courses=100).good
+        for hops in ((1.0,), (0.5, 0.5))
+    )
+    assert some.requests["11.3"].middle == pytest.approx(1.5 * one.requests["11.3"].middle, rel=0.2)
+    assert some.days.middle > one.days.middle
 
 
 @pytest.mark.parametrize("kind", DeviceType)
