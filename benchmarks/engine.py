@@ -30,7 +30,7 @@ from benchmarks.measured import Measured, count_histories, count_history, measur
 from hanwave import names, settings
 from hanwave.client import Client
 from hanwave.ledger import database
-from infra.stack.declared import PROCESSES, SETTINGS
+from infra.stack.declared import ONLOOKERS, without
 from infra.stack.processes import Process, Restart
 from infra.stack.stack import Stack
 
@@ -132,7 +132,8 @@ def _messages(ledger: Engine, name: str, size: int) -> dict[str, float]:
 async def run_stack(folder: Path, sizes: dict[str, int], *, to_the_end: bool) -> tuple[dict[str, Measured], Any]:
     """The stack, loaded, and its campaigns."""
     write_fleet(folder / "samples", sizes)
-    with started(folder, tuple(instant(each) for each in PROCESSES), dict(SETTINGS)) as stack:
+    table, told_of = without(*ONLOOKERS)
+    with started(folder, tuple(instant(each) for each in table), told_of) as stack:
         os.environ["HANWAVE_CONFIG"] = str(folder / "hanwave.toml")
         ledger = database.engine(settings.needed(settings.load().postgres, "postgres").dsn.get_secret_value())
         load(ledger, folder / "samples")

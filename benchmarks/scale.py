@@ -34,7 +34,7 @@ from hanwave import settings
 from hanwave.client import Client
 from hanwave.ledger import database
 from infra.demo.books import disagreements
-from infra.stack.declared import PROCESSES, SETTINGS
+from infra.stack.declared import ONLOOKERS, without
 from infra.stack.stack import Stack
 
 _POLICY: dict[str, Any] = {
@@ -139,7 +139,8 @@ async def run(folder: Path, told: argparse.Namespace) -> tuple[list[Measured], l
     fleet = Fleet(_KINDS[told.type], told.devices)
     write_fleet(folder / "samples", fleet.sizes)
     found = []
-    with started(folder, tuple(instant(each) for each in PROCESSES), dict(SETTINGS)) as stack:
+    table, told_of = without(*ONLOOKERS)
+    with started(folder, tuple(instant(each) for each in table), told_of) as stack:
         os.environ["HANWAVE_CONFIG"] = str(folder / "hanwave.toml")
         ledger = database.engine(settings.needed(settings.load().postgres, "postgres").dsn.get_secret_value())
         load(ledger, folder / "samples")

@@ -143,10 +143,9 @@ def roll_up(connection: Connection) -> int:
     """Add the deltas together; the number of rows that went. Readers see the same sums before, during and after."""
     result = connection.execute(
         text(
-            # Of a past campaign each sum is one row already: it stays as it is.
-            "WITH many AS (SELECT campaign, wave, model, state FROM tally GROUP BY 1, 2, 3, 4 HAVING count(*) > 1),"
-            " gone AS (DELETE FROM tally t USING many m"
-            " WHERE (t.campaign, t.wave, t.model, t.state) = (m.campaign, m.wave, m.model, m.state)"
+            # Of a past wave each sum is one row already: they stay as they are.
+            "WITH many AS (SELECT campaign, wave FROM tally GROUP BY 1, 2 HAVING count(*) > count(DISTINCT (model, state))),"
+            " gone AS (DELETE FROM tally t USING many m WHERE (t.campaign, t.wave) = (m.campaign, m.wave)"
             " RETURNING t.campaign, t.wave, t.model, t.state, t.delta)"
             " INSERT INTO tally (campaign, wave, model, state, delta)"
             " SELECT campaign, wave, model, state, sum(delta) FROM gone GROUP BY 1, 2, 3, 4 HAVING sum(delta) <> 0"

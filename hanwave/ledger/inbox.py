@@ -26,34 +26,28 @@ def store(
     connection: Connection, key: str, raw: bytes, now: datetime, *, verified: bool, note: str | None = None
 ) -> bool:
     """Keep a message under its key; True where it is new, False where only a copy was counted."""
-    row = connection.execute(
-        text(
-            "INSERT INTO inbox AS i (key, digest, raw, verified, received_at, copies, note)"
-            " VALUES (:key, :digest, :raw, :verified, :now, 1, :note)"
-            " ON CONFLICT (key) DO UPDATE SET copies = i.copies + 1 RETURNING copies"
-        ),
-        {
-            "key": key,
-            "digest": hashlib.sha256(raw).hexdigest(),
-            "raw": raw,
-            "verified": verified,
-            "now": now,
-            "note": note,
-        },
-    )
-    return int(row.scalar_one()) == 1
+    digest = hashlib.sha256(raw).hexdigest()
+    values = {"key": key, "digest": digest, "raw": raw, "verified": verified, "now": now, "note": note}
+    return int(connection.execute(_STORE, values).scalar_one()) == 1
+
+
+_STORE = text(
+    "INSERT INTO inbox AS i (key, digest, raw, verified, received_at, copies, note)"
+    " VALUES (:key, :digest, :raw, :verified, :now, 1, :note)"
+    " ON CONFLICT (key) DO UPDATE SET copies = i.copies + 1 RETURNING copies"
+)
 
 
 def unrouted(connection: Connection, most: int) -> list[Received]:
     """Verified messages not yet routed, oldest first; those that another router has in hand are passed over."""
-    rows = connection.execute(
-        text(
-            "SELECT id, raw, digest, received_at FROM inbox WHERE routed_at IS NULL AND verified"
-            " ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED"
-        ),
-        {"most": most},
-    )
+    rows = connection.execute(_UNROUTED, {"most": most})
     return [Received(row.id, row.raw, row.digest, row.received_at) for row in rows]
+
+
+_UNROUTED = text(
+    "SELECT id, raw, digest, received_at FROM inbox WHERE routed_at IS NULL AND verified"
+    " ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED"
+)
 
 
 def routed(connection: Connection, messages: Sequence[tuple[int, str, str | None]], now: datetime) -> None:

@@ -51,16 +51,16 @@ class Request:
 
 def get(connection: Connection, outbox_id: int) -> Request:
     """The row; LedgerError where there is none."""
-    row = connection.execute(
-        text(
-            "SELECT id, request_id, service_reference, leg, user_id, campaign, wave, update_id, parameters, permit_class,"
-            " granted_at, state, sends FROM outbox WHERE id = :id"
-        ),
-        {"id": outbox_id},
-    ).one_or_none()
+    row = connection.execute(_GET, {"id": outbox_id}).one_or_none()
     if row is None:
         raise LedgerError(f"there is no request {outbox_id} in the outbox")
     return Request(**{**row._mapping, "leg": Leg(row.leg)})  # noqa: SLF001 - the documented way to a row's names
+
+
+_GET = text(
+    "SELECT id, request_id, service_reference, leg, user_id, campaign, wave, update_id, parameters, permit_class,"
+    " granted_at, state, sends FROM outbox WHERE id = :id"
+)
 
 
 def devices(connection: Connection, outbox_id: int) -> list[str]:
@@ -73,14 +73,12 @@ def devices(connection: Connection, outbox_id: int) -> list[str]:
 
 def open_requests(connection: Connection, update_id: int) -> list[int]:
     """The requests of one device that were granted and have no answer yet, oldest first."""
-    rows = connection.execute(
-        text(
-            "SELECT id FROM outbox WHERE update_id = :id AND state IN ('granted', 'ready', 'sending', 'ambiguous')"
-            " ORDER BY id"
-        ),
-        {"id": update_id},
-    )
-    return list(rows.scalars())
+    return list(connection.execute(_OPEN, {"id": update_id}).scalars())
+
+
+_OPEN = text(
+    "SELECT id FROM outbox WHERE update_id = :id AND state IN ('granted', 'ready', 'sending', 'ambiguous') ORDER BY id"
+)
 
 
 TRIES = 3
@@ -118,8 +116,11 @@ def begin_transform(connection: Connection, outbox_id: int, now: datetime) -> bo
         return f"the request is {row.state}"
     if stop := _stopped(connection, row):
         return stop
-    connection.execute(text("UPDATE outbox SET sending_at = :now WHERE id = :id"), {"id": outbox_id, "now": now})
+    connection.execute(_ASKS, {"id": outbox_id, "now": now})
     return row.sending_at is None
+
+
+_ASKS = text("UPDATE outbox SET sending_at = :now WHERE id = :id")
 
 
 def begin(connection: Connection, outbox_id: int, now: datetime) -> Sending | str:
@@ -136,14 +137,13 @@ def begin(connection: Connection, outbox_id: int, now: datetime) -> Sending | st
         return why
     if row.sends and (full := budgets.repeat(connection, row, now)):
         return full
-    connection.execute(_BEGIN, {"id": outbox_id, "now": now, "began": now, "times": budgets.times(row.sends)})
-    body = connection.execute(text("SELECT request FROM outbox_body WHERE outbox_id = :id"), {"id": outbox_id})
-    return Sending(body.scalar_one(), now + SEND_WITHIN)
+    values = {"id": outbox_id, "now": now, "began": now, "times": budgets.times(row.sends)}
+    return Sending(connection.execute(_BEGIN, values).scalar_one(), now + SEND_WITHIN)
 
 
 _BEGIN = text(
-    "WITH posted AS (UPDATE outbox SET state = 'sending', sending_at = :now, sends = sends + 1 WHERE id = :id RETURNING *)"
-    + budgets.COUNT
+    "WITH posted AS (UPDATE outbox SET state = 'sending', sending_at = :now, sends = sends + 1 WHERE id = :id RETURNING *),"
+    f" counted AS ({budgets.COUNT}) SELECT request FROM outbox_body WHERE outbox_id = :id"
 )
 
 
@@ -168,7 +168,10 @@ def _superseded(connection: Connection, outbox_id: int) -> bool:
 
 
 def _lock(connection: Connection, outbox_id: int) -> Row[Any]:
-    return connection.execute(text("SELECT * FROM outbox WHERE id = :id FOR UPDATE"), {"id": outbox_id}).one()
+    return connection.execute(_LOCK, {"id": outbox_id}).one()
+
+
+_LOCK = text("SELECT * FROM outbox WHERE id = :id FOR UPDATE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,14 +188,15 @@ class Answer:
         return self.code.startswith(("I", "W"))
 
 
-def answered(connection: Connection, outbox_id: int, answer: Answer, now: datetime) -> list[Folded]:
-    """Record an answer and what it means for each device."""
+def answered(connection: Connection, outbox_id: int, answer: Answer, now: datetime) -> str:
+    """Record an answer and what it means for each device; the request's state then."""
     row = _lock(connection, outbox_id)
     if row.state != "sending":
-        return []
+        return str(row.state)
     if not answer.accepted and row.sends > 1:
         # The first POST may have been taken, and this code may only say that it was: nothing is known.
-        return _unanswered(connection, row, now, answer)
+        _unanswered(connection, row, now, answer)
+        return "ambiguous"
     state = "acknowledged" if answer.accepted else "refused"
     members = _close(connection, outbox_id, state, answer, now)
     message = hashlib.sha256(answer.raw).hexdigest()
@@ -203,7 +207,8 @@ def answered(connection: Connection, outbox_id: int, answer: Answer, now: dateti
         leg = Leg(row.leg)
         facts.append(Fact(update_id, Event(Kind.SENT, row.sending_at, leg, hop, attempt)))
         facts.append(Fact(update_id, Event(kind, now, leg, hop, attempt, Evidence.DCC, detail=refused), message))
-    return record(connection, facts, now)
+    record(connection, facts, now)
+    return state
 
 
 def no_answer(connection: Connection, outbox_id: int, now: datetime) -> list[Folded]:
@@ -294,6 +299,7 @@ def _close(connection: Connection, outbox_id: int, state: str, answer: Answer | 
 
 
 _MEMBERS = "SELECT update_id, eui, hop, attempt FROM outbox_device WHERE outbox_id = :id ORDER BY update_id"
+_OF_REQUEST = text(_MEMBERS)
 _CLOSE = text(
     "WITH kept AS (UPDATE outbox_body SET answer = :raw WHERE outbox_id = :id AND CAST(:raw AS bytea) IS NOT NULL),"
     " ended AS (UPDATE outbox SET state = :state, code = :code, answered_at = :now WHERE id = :id)"
@@ -302,5 +308,5 @@ _CLOSE = text(
 
 
 def _members(connection: Connection, outbox_id: int) -> _Members:
-    rows = connection.execute(text(_MEMBERS), {"id": outbox_id})
+    rows = connection.execute(_OF_REQUEST, {"id": outbox_id})
     return [(row.update_id, row.eui, row.hop, row.attempt) for row in rows]
