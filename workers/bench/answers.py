@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from zigpy.exceptions import ZigbeeException
-from zigpy.types import LVBytes, PacketPriority
+from zigpy.types import PacketPriority
 from zigpy.zcl.foundation import Status, ZCLHeader
 
 from hanwave.rollout.bench import BenchPolicy, Outcome
@@ -161,16 +161,8 @@ class Answers:
     async def _send(self, offset: int, most: int, tsn: int) -> None:
         header = self._image.header
         data = self._image.data[offset : offset + min(most, self._policy.block)]
-        await self._cluster.image_block_response(
-            status=Status.SUCCESS,
-            manufacturer_code=header.manufacturer_code,
-            image_type=header.image_type,
-            file_version=self._image.version,
-            file_offset=offset,
-            image_data=LVBytes(data),
-            tsn=tsn,
-            priority=PacketPriority.LOW,
-        )
+        target = (header.manufacturer_code, header.image_type, self._image.version)
+        await self._cluster.send_block(tsn, target, offset, data)
         self._transfer.sent(offset, len(data))
 
     async def _may_send(self, hdr: ZCLHeader, command: Any) -> bool:
