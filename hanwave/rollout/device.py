@@ -6,15 +6,16 @@ recorded before "sent"), nor on how often one was recorded; a step is never *fai
 grant on, which `decide` asks for only where the hop before it is confirmed (*stepped*).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from hanwave.rollout.events import NO_IMAGE_HELD, WRONG_PRECOMMAND, Event, Kind, Leg
+from hanwave.rollout.events import NO_IMAGE_HELD, Event, Kind, Leg
 from hanwave.rollout.facts import Facts, same_version
 from hanwave.rollout.hops import Target as Target  # noqa: PLC0414 - what a fold is asked with
 from hanwave.rollout.hops import furthest, images_sent, in_hand, without_echoes
+from hanwave.rollout.tries import Try, asked, date_of, latest_try
 
 
 class State(StrEnum):
@@ -64,18 +65,6 @@ IN_FLIGHT = {
 
 ENDED = frozenset({State.SETTLED, State.CLOSED})
 """Nothing more is done to the device in this update."""
-
-
-@dataclass(frozen=True, slots=True)
-class Try:
-    """The latest attempt of a leg: when it was sent (or let out of quarantine), and whether anything ended its wait."""
-
-    leg: Leg
-    attempt: int
-    sent: datetime
-    answered: bool
-    spent: int = 1
-    """Attempts of the leg whose request may have left: those that were given back unsent cost nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +131,11 @@ class Standing:
 _AT_AN_END = ENDED | {State.PLANNED, State.CONFIRMED}
 
 
-def fold(events: Iterable[Event], *path: Target) -> Standing:
+def fold(events: Collection[Event], *path: Target) -> Standing:
     """The standing of a device on its path, hop by hop in order, from the set of its events."""
-    known = frozenset(events)
-    number = in_hand(known, path)
+    number = in_hand(events, path)
     target = path[number]
-    facts = Facts(without_echoes(known, path[:number]), target.hop)
+    facts = Facts(without_echoes(events, path[:number]), target.hop)
     hop, said = furthest(facts, path[number:])
     found = (
         _ended(facts)
@@ -158,57 +146,25 @@ def fold(events: Iterable[Event], *path: Target) -> Standing:
         or _distribution(facts, target)
     )
     state, event, reason = found
+    tries = tuple(t for leg in Leg if (t := latest_try(facts, leg)))
     return Standing(
         state=state,
         since=event.at if event else None,
         hop=hop.hop,
         hops=len(path),
-        images=images_sent(known),
+        images=images_sent(events) if len(path) > 1 else sum(t.spent for t in tries if t.leg is Leg.DISTRIBUTE),
         reason=reason,
         outcome=event.detail if event and event.kind is Kind.CLOSED else None,
         cause=event.kind if event else None,
         version=facts.word.version if facts.word else None,
         version_at=facts.word.at if facts.word else None,
-        tries=tuple(t for leg in Leg if (t := _latest_try(facts, leg))),
-        asked=_asked(facts),
-        dated=_date_of(facts, facts.latest(Leg.ACTIVATE)),
+        tries=tries,
+        asked=asked(facts),
+        dated=date_of(facts, facts.latest(Leg.ACTIVATE)),
         quarantined=bool(facts.quarantined),
         not_held=_not_held(facts, target),
         cancelled=(facts.cancelled.reason or "cancelled") if facts.cancelled else None,
     )
-
-
-_ENDS_A_WAIT = (Kind.VERSION, Kind.REFUSED, Kind.OVERDUE, Kind.UNREACHED, Kind.DELETED, Kind.WITHDRAWN, Kind.ABANDONED)
-
-
-def _latest_try(facts: Facts, leg: Leg) -> Try | None:
-    """The latest attempt of that leg, by what is known of it."""
-    attempts = facts.attempts(leg)
-    attempt = max(attempts, default=0)
-    if (begun := facts.begun(leg, attempt)) is None:
-        return None
-    unsent = {a for a in attempts if _cost_nothing(facts.last(leg, Kind.ABANDONED, attempt=a))}
-    answered = facts.last(leg, *_ENDS_A_WAIT, attempt=attempt) is not None
-    return Try(leg, attempt, begun.at, answered, len(attempts - unsent))
-
-
-def _cost_nothing(abandoned: Event | None) -> bool:
-    return abandoned is not None and abandoned.detail != WRONG_PRECOMMAND
-
-
-def _asked(facts: Facts) -> tuple[datetime, ...]:
-    asked = (facts.begun(Leg.READ, attempt) for attempt in sorted(facts.attempts(Leg.READ)))
-    return tuple(event.at for event in asked if event)
-
-
-def _date_of(facts: Facts, attempt: int) -> datetime | None:
-    """When that activation is to act, where it was dated ahead."""
-    granted = facts.last(Leg.ACTIVATE, Kind.GRANTED, attempt=attempt)
-    try:
-        date = datetime.fromisoformat(granted.detail) if granted and granted.detail else None
-    except ValueError:  # an import of other records may have put anything there
-        return None
-    return date if date and date.tzinfo else None
 
 
 _Found = tuple[State, Event | None, str]
@@ -254,7 +210,7 @@ def _acts_from(facts: Facts, target: Target) -> datetime | None:
         passed = facts.first(Leg.DISTRIBUTE, Kind.TRANSFERRED, Kind.ACTIVATED)
         return passed.at if passed else None
     begun = facts.first(Leg.ACTIVATE, Kind.SENT)
-    return (_date_of(facts, begun.attempt) or begun.at) if begun else None
+    return (date_of(facts, begun.attempt) or begun.at) if begun else None
 
 
 def _activation(facts: Facts, target: Target) -> _Found | None:

@@ -5,8 +5,7 @@ image moves nothing of a later one; a device that says that it runs a version fu
 up to there.
 """
 
-from collections.abc import Iterable, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -29,7 +28,7 @@ class Target:
     """Alerts, by their codes, that are harm once the image may act."""
 
 
-def in_hand(events: AbstractSet[Event], path: Sequence[Target]) -> int:
+def in_hand(events: Collection[Event], path: Sequence[Target]) -> int:
     """The place in the path of the last hop of which anything was granted."""
     if len(path) == 1:
         return 0
@@ -37,7 +36,7 @@ def in_hand(events: AbstractSet[Event], path: Sequence[Target]) -> int:
     return max((place for place, target in enumerate(path) if target.hop in begun), default=0)
 
 
-def without_echoes(events: AbstractSet[Event], earlier: Sequence[Target]) -> Iterable[Event]:
+def without_echoes(events: Collection[Event], earlier: Sequence[Target]) -> Iterable[Event]:
     """Without what tells, late, of an earlier hop's image: an 8F72, 8F1C and 8F8B name no request, only what they are of."""
     if not earlier:
         return events
