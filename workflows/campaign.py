@@ -93,7 +93,7 @@ class FirmwareCampaign:
 
     def _be_found(self) -> None:
         """Whoever starts a campaign in the Web UI sets no search attributes: then it is done here, once."""
-        if search.CAMPAIGN not in workflow.info().typed_search_attributes:
+        if workflow.info().typed_search_attributes.get(search.CAMPAIGN) is None:
             workflow.upsert_search_attributes(
                 [pair.key.value_set(pair.value) for pair in search.of_workflow(names.campaign_id(self._name))]
             )
