@@ -118,6 +118,7 @@ def page(view: View, waiting: str) -> str:
     """The campaign's page: waves, funnel, what it waits for, what stops it, in Markdown."""
     waves = "".join(f"| {w.number} | {w.size} | {_verdict(w)} |\n" for w in view.waves)
     funnel = "".join(f"| {state} | {n} |\n" for state, n in view.funnel.items())
+    seen = "".join(f"- {n} devices: {what}\n" for what, n in view.seen.items())
     stops = "".join(f"- {stop}\n" for stop in view.stops)
     parts = [
         f"## {view.name}: {view.release}\n\nPlan `{view.digest[:SHOWN]}`, {view.status}, {_pace(view)}. "
@@ -125,6 +126,7 @@ def page(view: View, waiting: str) -> str:
         f"**Stopped by**\n\n{stops}" if stops else "",
         f"| wave | devices | verdict |\n|---|---|---|\n{waves}",
         f"| state | devices |\n|---|---|\n{funnel}",
+        f"**Seen instead**\n\n{seen}" if seen else "",
         "Updates: `halt`, `pause`, `cancel_device`; `approve`, `resume`, `go_on`, `change_pace`, `roll_back`."
         if waiting
         else "",

@@ -112,7 +112,7 @@ def shown(connection: Connection, campaign: str) -> dict[str, int]:
     rows = connection.execute(
         text(
             "SELECT state, count(*) AS n FROM campaign_device WHERE campaign = :campaign AND reason = :shadow"
-            " AND state NOT IN ('settled', 'closed') GROUP BY state"
+            " AND step <> 'read' AND state NOT IN ('settled', 'closed') GROUP BY state"
         ),
         {"campaign": campaign, "shadow": SHADOW},
     )

@@ -263,7 +263,7 @@ FORWARD: tuple[Check, ...] = (
     _lease_free,
     _home_free,
 )
-OBSERVE: tuple[Check, ...] = (_step_is_due, _none_waits, _window_open, budget_has_room)
+OBSERVE: tuple[Check, ...] = (_step_is_due, _none_waits, _window_open, _not_in_shadow, budget_has_room)
 WITHDRAW: tuple[Check, ...] = (_is_to_be_withdrawn, _none_waits, budget_has_room)
 CHECKS: dict[Leg, tuple[Check, ...]] = {
     Leg.DISTRIBUTE: FORWARD,

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, text
 
-from hanwave.ledger import budgets, incidents, planning
+from hanwave.ledger import budgets, campaigns, incidents, planning
 from hanwave.rollout.bounds import Share
 from hanwave.rollout.budget import Threshold
 from hanwave.rollout.incidents import Incident
@@ -146,6 +146,9 @@ def compare(connection: Connection, campaign: str, now: datetime) -> list[Held]:
 
 
 def _facts(connection: Connection, campaign: str) -> Counter[str]:
+    frame = campaigns.frame(connection, campaign)
+    if frame.shadow:
+        return _would_be(connection, frame)
     settled = connection.execute(
         text("SELECT count(*) FROM campaign_device WHERE campaign = :name AND state = 'settled'"), {"name": campaign}
     ).scalar_one()
@@ -157,3 +160,18 @@ def _facts(connection: Connection, campaign: str) -> Counter[str]:
         {"name": campaign},
     )
     return Counter({"settled": int(settled), **{f"SR {row.service_reference}": row.n for row in sent}})
+
+
+def _would_be(connection: Connection, frame: campaigns.Frame) -> Counter[str]:
+    """Of a shadow: the requests that would be sent now, and the devices that run the release by others' doing."""
+    rows = connection.execute(
+        text(
+            "SELECT CASE WHEN state = 'confirmed' THEN 'settled' WHEN reason = :shadow THEN step END AS what, count(*) AS n"
+            " FROM campaign_device WHERE campaign = :name GROUP BY what"
+        ),
+        {"name": frame.name, "shadow": campaigns.SHADOW},
+    )
+    found = {row.what: row.n for row in rows}
+    images = "SR 11.4" if frame.device_type.one_step else "SR 11.1"
+    batches = -(-found.get("distribute", 0) // frame.policy.batch)
+    return Counter({"settled": found.get("settled", 0), images: batches, "SR 11.3": found.get("activate", 0)})

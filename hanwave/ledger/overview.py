@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from hanwave.ledger import campaigns, stops, throttle
+from hanwave.ledger import campaigns, shadows, stops, throttle
 from hanwave.ledger.database import LedgerError
 from hanwave.rollout.gate import Verdict
 from hanwave.words import person
@@ -57,6 +57,8 @@ class View:
     """Why devices whose turn it would be wait, the most common reasons first: closed windows, budgets, holds."""
     pace: float | None = None
     """Activations a second, over all, that it may have now."""
+    seen: dict[str, int] = field(default_factory=dict)
+    """Of a shadow: what became of how many devices by others' doing, the most first."""
 
     def other_plan(self, digest: str) -> str | None:
         """The sentence that refuses a digest of another plan; None where it is this one's, or its first SHOWN digits."""
@@ -92,6 +94,7 @@ def view(connection: Connection, name: str, now: datetime | None = None) -> View
         stops=[str(stop) for stop in stops.open_stops(connection, name)],
         held=_held(connection, name, now) if now else [],
         pace=throttle.pace(connection, name),
+        seen=shadows.seen(connection, name) if campaigns.frame(connection, name).shadow else {},
     )
 
 

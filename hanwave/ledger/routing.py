@@ -17,7 +17,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, text
 
 from hanwave import duis
-from hanwave.ledger import alarms, gains, inbox, leavers, members, regression
+from hanwave.ledger import alarms, campaigns, gains, inbox, leavers, members, regression, shadows
 from hanwave.ledger.members import Member, Try
 from hanwave.ledger.standing import Fact, Folded, record
 from hanwave.names import Wake
@@ -95,7 +95,7 @@ def route(connection: Connection, messages: Sequence[inbox.Received], now: datet
     inbox.routed(connection, [(o.received.id, *kind) for o, kind in zip(outcomes, kinds, strict=True)], now)
     last = {fact.update_id: number for number, outcome in enumerate(outcomes) for fact in outcome.facts}
     wakes: dict[int, list[Waking]] = {}
-    for waking in _wakes(folded):
+    for waking in _wakes(f for f in folded if not campaigns.frame(connection, f.campaign).shadow):
         wakes.setdefault(last[waking.update_id], []).append(waking)
     return [Routed(kind, tuple(wakes.get(number, ()))) for number, (kind, _) in enumerate(kinds)]
 
@@ -119,6 +119,12 @@ def inventory(connection: Connection, outbox_id: int, found: duis.Inventory, raw
                 text("UPDATE device SET smi_status = :status, updated_at = :now WHERE eui = :eui"),
                 {"eui": row.eui, "status": str(device.status), "now": now},
             )
+    told = [(each, devices[eui]) for eui, some in shadows.watching(connection, devices).items() for each in some]
+    for shadow, device in told:
+        if device.firmware_version:
+            version = device.firmware_version.upper()
+            event = Event(Kind.VERSION, now, None, shadow.hop, 0, Evidence.DCC, version)
+            facts.append(Fact(shadow.update_id, event, digest))
     folded = record(connection, facts, now)
     leavers.leave(connection, now, euis=list(devices))
     return folded
@@ -167,7 +173,8 @@ def _match(connection: Connection, outcomes: Sequence[_Outcome]) -> None:
     asked = members.asked(
         connection, {(str(f.request_id), str(f.eui) if f.eui else None) for f in found if f.request_id}
     )
-    open_updates = members.open_updates(connection, {str(f.eui) for f in found if f.eui})
+    about = {str(f.eui) for f in found if f.eui}
+    open_updates, watched = members.open_updates(connection, about), shadows.watching(connection, about)
     ids = {m.update_id for some in asked.values() for m in some} | {m.update_id for m in open_updates.values()}
     tries = members.tries(connection, ids)
     for outcome in outcomes:
@@ -178,6 +185,9 @@ def _match(connection: Connection, outcomes: Sequence[_Outcome]) -> None:
                 _observed(outcome, finding, member, tries)
             elif finding.leg and not finding.request_id and _was_updated(connection, finding, outcome.to):
                 outcome.late.append(_Late(finding, str(finding.eui)))
+            for shadow in watched.get(str(finding.eui), ()):
+                if outcome.to in (None, shadow.user_id):
+                    outcome.facts.append(shadows.fact(shadow, finding, outcome.received.digest))
 
 
 def _answers(
@@ -338,7 +348,7 @@ def _notes(outcome: _Outcome) -> Iterable[tuple[str, str, Finding, str]]:
 _DECIDES = frozenset({State.ACTIVATED, State.CONFIRMED, State.FAILED, State.UNKNOWN, *ENDED})
 
 
-def _wakes(folded: Sequence[Folded]) -> Iterable[Waking]:
+def _wakes(folded: Iterable[Folded]) -> Iterable[Waking]:
     """Those whose workflows have something to decide now; distribution is the wave's affair, and wakes nobody."""
     for f in folded:
         state = f.standing.state

@@ -5,6 +5,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
+from hanwave import duis
+from hanwave.identifiers import EUI64
 from hanwave.ledger import campaigns, control, overview, permit, planning, waves, withdrawal
 from hanwave.ledger.database import LedgerError
 from hanwave.rollout.device import State
@@ -12,7 +14,10 @@ from hanwave.rollout.events import Kind, Leg
 from hanwave.rollout.policy import ActivationMode, Gate, Policy, Wave
 from hanwave.rollout.request import CampaignRequest, RequestError, parse_request
 from tests.ledger.test_permit_and_outbox import activate, distribute, hold_image, say, send
-from tests.support.ledger import ACB, US, World, eui
+from tests.support import messages as m
+from tests.support.ledger import ACB, US, VERSION, World, eui
+from tests.support.routing import ask, deliver, post
+from workflows import verbs
 
 pytestmark = pytest.mark.ledger
 ONE_WAVE = Policy(waves=(Wave(share=1),))
@@ -148,6 +153,38 @@ def test_a_shadow_campaign_permits_nothing_and_shows_what_would_have_been_sent(w
         view = overview.view(connection, "shade")
     assert view
     assert view.funnel == {"planned": 1, "planned:would be sent": 2}
+
+
+def test_a_shadow_campaign_sees_what_becomes_of_its_devices_by_others_doing_and_steps_in_nowhere(world):
+    euis = world.fleet(3)
+    (real, *_) = world.campaign(euis[:1], ONE_WAVE)
+    ids = start(world, euis, "shade", urgent=False)
+    send(world, distribute(world, [real]).outbox_id)
+    deliver(world, m.verified(at=world.later(minutes=1)))
+    request = post(world, ask(world, [real], Leg.ACTIVATE, "11.3"))
+    routed = deliver(world, m.outcome(request, at=world.later(minutes=1)))
+    assert [wake.campaign for wake in routed.wakes] == ["spring"]
+    elsewhere = duis.FirmwareUpgradeRequested(duis.DeviceType.ESME, VERSION, (EUI64.parse(euis[1]),))
+    deliver(world, m.dcc_alert("N59", elsewhere, world.now))
+    deliver(world, m.version_read(m.asked(EUI64.parse(euis[2]), 7), "00000001", at=world.now))
+    assert [world.state(each) for each in ids] == [State.CONFIRMED, State.PLANNED, State.PLANNED]
+    assert world.count("device_event", f"update_id = ANY('{{{','.join(map(str, ids))}}}') AND evidence = 'ours'") == 0
+    world.later(days=3)
+    with world.engine.begin() as connection:
+        read = permit.ask(connection, permit.Ask("shade", 1, Leg.READ, ids[:1], "11.2"), world.now)
+        assert read.refused[ids[0]].reason == campaigns.SHADOW
+        asked = permit.ask(connection, permit.Ask("shade", 1, Leg.DISTRIBUTE, ids, "11.1", ACB), world.now)
+        waves.defer(connection, "shade", asked.refused | read.refused, world.now)
+        view = overview.view(connection, "shade")
+    assert view
+    assert view.funnel == {"confirmed": 1, "planned:would be sent": 2}
+    assert view.seen == {
+        "8F72": 1,
+        f"another supplier asked for version {VERSION} (N59)": 1,
+        "runs 00000001": 1,
+        f"runs {VERSION}": 1,
+    }
+    assert "**Seen instead**" in verbs.page(view, "nothing")
 
 
 def test_a_shadow_campaign_holds_up_no_other(world):

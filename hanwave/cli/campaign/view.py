@@ -30,6 +30,7 @@ def _facts(progress: Progress) -> list[tuple[str, str]]:
         facts.append(("rolled back by", ", ".join(progress.restoring)))
     if progress.time_left:
         facts.append(("time left", time_left(progress.time_left)))
+    facts += [("seen instead", f"{n} devices: {what}") for what, n in progress.seen.items()]
     facts += [("forecast", str(held)) for held in progress.forecast]
     facts.append(("waits for", progress.waits_for or "nothing: it is over"))
     return facts

@@ -1,0 +1,68 @@
+"""What a shadow campaign sees: what becomes of its devices by others' doing, beside what it would have sent itself.
+
+Guarantees: what a device or the DCC says of a device is kept with every open shadow update of it too, as far as the message
+is for that campaign's User ID; it makes no step of the shadow's own, wakes no workflow, and takes no lease.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import NamedTuple
+
+from sqlalchemy import Connection, text
+
+from hanwave.ledger.standing import Fact
+from hanwave.rollout.events import Event, Evidence, Kind
+from hanwave.rollout.evidence import TELLS_VERSION, Finding
+
+_SHOWN = 10
+
+
+class Watched(NamedTuple):
+    """A device's update in an open shadow campaign."""
+
+    update_id: int
+    eui: str
+    hop: int
+    user_id: str
+
+
+def watching(connection: Connection, euis: Iterable[str]) -> dict[str, list[Watched]]:
+    """The updates in open shadow campaigns of those devices, by EUI-64."""
+    rows = connection.execute(
+        text(
+            "SELECT u.id, u.eui, u.hop, c.user_id FROM campaign c JOIN campaign_device u ON u.campaign = c.name"
+            " WHERE c.shadow AND c.closed_at IS NULL AND u.eui = ANY(:euis) AND u.state NOT IN ('settled', 'closed')"
+        ),
+        {"euis": sorted(euis)},
+    )
+    found: dict[str, list[Watched]] = {}
+    for row in rows:
+        found.setdefault(row.eui, []).append(Watched(*row))
+    return found
+
+
+def fact(update: Watched, finding: Finding, message: str) -> Fact:
+    """What a finding comes to for it: the version that the device runs, or that something was heard, and what."""
+    what = finding.detail if finding.elsewhere else finding.code
+    heard = Event(Kind.HEARD, finding.at, None, update.hop, 0, finding.evidence, detail=what)
+    if finding.kind not in TELLS_VERSION or not finding.version:
+        return Fact(update.update_id, heard, message)
+    # Of an activation the device says so itself, in whoever's words.
+    own = Evidence.DEVICE if finding.kind is not Kind.VERSION else finding.evidence
+    event = replace(heard, kind=Kind.VERSION, evidence=own, version=finding.version, detail=None)
+    return Fact(update.update_id, event, message)
+
+
+def seen(connection: Connection, campaign: str) -> dict[str, int]:
+    """What was seen of a shadow campaign's devices, by the number of them, the most first: versions that they run, and alerts."""
+    rows = connection.execute(
+        text(
+            "SELECT what, count(DISTINCT id) AS n FROM ("
+            " SELECT id, 'runs ' || version AS what FROM campaign_device WHERE campaign = :name AND version IS NOT NULL"
+            " UNION ALL SELECT u.id, e.detail FROM campaign_device u JOIN device_event e ON e.update_id = u.id"
+            " WHERE u.campaign = :name AND e.kind = 'heard' AND e.detail !~ '^I[0-9]'"
+            ") found GROUP BY what ORDER BY n DESC, what LIMIT :most"
+        ),
+        {"name": campaign, "most": _SHOWN},
+    )
+    return {row.what: row.n for row in rows}
