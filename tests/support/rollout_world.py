@@ -204,14 +204,15 @@ class Rollout:
 
 
 @contextmanager
-def rollout(folder: Path, *, devices: int = 110, speed: float = 3) -> Iterator[Rollout]:
+def rollout(folder: Path, *, devices: int = 110, speed: float = 3, onlookers: Sequence[str] = ()) -> Iterator[Rollout]:
     """A stack of two User IDs, ready, with its fleet and its releases imported.
 
-    speed divides the emulator's demo delays (seconds). What is signed is signed for the first User ID.
+    speed divides the emulator's demo delays (seconds); of the onlookers those run that are named. What is signed is
+    signed for the first User ID.
     """
     make_samples(folder / "samples", size=devices)
     told = {"HANWAVE_EMULATOR_SPEED": str(speed), "HANWAVE_EMULATOR_RECEIVERS": _RECEIVERS}
-    needed, settings = without(*ONLOOKERS)
+    needed, settings = without(*(each for each in ONLOOKERS if each not in onlookers))
     processes = [replace(p, environment={**p.environment, **told}) if p.name == "emulator" else p for p in needed]
     with Stack(folder, processes=processes, settings=settings | _SECOND) as stack:
         ledger = database.engine(stack.dsn)
