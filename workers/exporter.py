@@ -67,11 +67,17 @@ class LedgerCollector(Collector):
                 metrics.look(connection)
             shown = self._read(now)
         except SQLAlchemyError as error:
-            self.shown, self.failed = None, self.failed + 1
-            _LOG.warning("the ledger cannot be read: %s", error)
+            self._fail("the ledger cannot be read: %s", error)
+            return
+        except Exception as error:  # noqa: BLE001 - whatever it was, the next reading may do better
+            self._fail("what the ledger has cannot be shown: %r", error)
             return
         shown.took = time.monotonic() - began
         self.shown = shown
+
+    def _fail(self, why: str, error: Exception) -> None:
+        self.shown, self.failed = None, self.failed + 1
+        _LOG.warning(why, error)
 
     def _read(self, now: datetime) -> Shown:
         with self._ledger.connect() as plain:

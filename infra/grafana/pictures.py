@@ -15,7 +15,6 @@ from typing import Any
 import httpx
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.dates import ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 
 from infra.grafana import Board, Panel, Query, Shape
@@ -103,7 +102,7 @@ def _series(panel: Panel, prometheus: Prometheus, seconds: float) -> list[tuple[
 
 def _lines(axes: Axes, panel: Panel, prometheus: Prometheus, seconds: float) -> None:
     for number, (name, at, values) in enumerate(_series(panel, prometheus, seconds)):
-        axes.plot([_date(each) for each in at], values, lw=1, label=name if number < _MOST else None)
+        axes.plot(_minutes(at), values, lw=1, label=name if number < _MOST else None)
     _finish(axes)
 
 
@@ -112,17 +111,19 @@ def _stack(axes: Axes, panel: Panel, prometheus: Prometheus, seconds: float) -> 
     times = sorted({at for _, ats, _ in found for at in ats})
     heights = [[dict(zip(at, values, strict=True)).get(each, 0.0) for each in times] for _, at, values in found]
     if times:
-        axes.stackplot([_date(each) for each in times], *heights, labels=[name for name, _, _ in found][:_MOST])
+        axes.stackplot(_minutes(times), *heights, labels=[name for name, _, _ in found][:_MOST])
     _finish(axes)
 
 
-def _date(seconds: float) -> float:
-    return float(date2num(datetime.fromtimestamp(seconds, UTC)))
+def _minutes(times: list[float]) -> list[float]:
+    """Before now: a picture for a page of documentation has no date worth reading."""
+    now = time.time()
+    return [(at - now) / 60 for at in times]
 
 
 def _finish(axes: Axes) -> None:
     axes.set_ylim(bottom=0)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))
+    axes.set_xlabel("minutes", fontsize=5, loc="right")
     axes.spines[["top", "right"]].set_visible(False)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=4.5, frameon=False)

@@ -119,6 +119,15 @@ def test_a_ledger_that_cannot_be_read_shows_nothing_old(busy):
     assert (total(found, "hanwave_exporter_reading"), total(found, "hanwave_exporter_failures_total")) == (0, 1)
 
 
+def test_a_campaign_that_cannot_be_understood_ends_no_exporter(busy):
+    collector = LedgerCollector(busy.engine, Bounds())
+    with busy.engine.begin() as connection:
+        connection.execute(text("UPDATE campaign SET policy = jsonb_build_object('waves', 3)"))
+    campaigns.forget_frames()
+    collector.refresh(busy.now)
+    assert total(shown(collector), "hanwave_exporter_failures_total") == 1
+
+
 def test_two_count_one_after_the_other_and_each_row_once(busy):
     audit.catch_up(busy.engine)
     with busy.engine.begin() as connection:
