@@ -6,13 +6,16 @@ or a request for another file than ours, is answered with ABORT. The newest requ
 up on the answer before.
 """
 
+# mypy: disallow-untyped-calls=False
+# (zigpy's own number types have untyped constructors)
+
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from zigpy.exceptions import ZigbeeException
-from zigpy.types import PacketPriority
+from zigpy.types import PacketPriority, uint8_t
 from zigpy.zcl.foundation import Status, ZCLHeader
 
 from hanwave.rollout.bench import BenchPolicy, Outcome
@@ -70,13 +73,16 @@ class Answers:
         except RADIO_ERRORS:
             return
         except Exception as error:  # noqa: BLE001 - whatever it was, the update ends with it
-            if not self.ending.done():
-                self.ending.set_exception(error)
+            self._fail(error)
 
     def finish(self, outcome: Outcome | None) -> None:
         """End the download, unless it has ended."""
         if not self.ending.done():
             self.ending.set_result(outcome)
+
+    def _fail(self, error: Exception) -> None:
+        if not self.ending.done():
+            self.ending.set_exception(error)
 
     def _is_ours(self, command: Any) -> bool:
         header = self._image.header
@@ -138,7 +144,7 @@ class Answers:
         if await self._may_send(hdr, command):
             if self._period and told_period(command) is None:
                 await self._keep_pace()
-            await self._send(command.file_offset, command.maximum_data_size, int(hdr.tsn))
+            await self._send(command.file_offset, command.maximum_data_size, hdr.tsn)
 
     async def _keep_pace(self) -> None:
         """Answer late, since this client cannot be told to ask less often."""
@@ -154,11 +160,11 @@ class Answers:
         while offset < end and not self._control.is_aborted and not self._control.is_paused:
             size = min(command.maximum_data_size, self._policy.block, end - offset)
             with contextlib.suppress(*RADIO_ERRORS):  # a hole: the device asks for it again
-                await self._send(offset, size, device.get_sequence())
+                await self._send(offset, size, uint8_t(device.get_sequence()))
             offset += size
             await asyncio.sleep(max(command.response_spacing / 1000, self._period))
 
-    async def _send(self, offset: int, most: int, tsn: int) -> None:
+    async def _send(self, offset: int, most: int, tsn: uint8_t) -> None:
         header = self._image.header
         data = self._image.data[offset : offset + min(most, self._policy.block)]
         target = (header.manufacturer_code, header.image_type, self._image.version)
@@ -198,11 +204,19 @@ class Answers:
         return False
 
     async def _ask_leave(self) -> bool:
-        leave = await self._control.permits(Step.FIRST_BLOCK, within=PATIENCE)
+        leave = await self._leave(Step.FIRST_BLOCK)
         self._is_permitted = leave is True
         if leave is False:
             self.finish(Outcome.NOT_PERMITTED)
         return self._is_permitted
+
+    async def _leave(self, step: Step) -> bool | None:
+        """The ledger's leave, if it comes at once; what it raises is no fault of the radio's, and ends the update."""
+        try:
+            return await self._control.permits(step, within=PATIENCE)
+        except Exception as error:  # noqa: BLE001 - whatever it was
+            self._fail(error)
+            return None
 
     # The end
 
@@ -219,6 +233,6 @@ class Answers:
     async def _end_ours(self, hdr: ZCLHeader, command: Any) -> None:
         # A cancel comes too late to undo the download: the device keeps the image, and is never told to install it.
         holds = self._policy.hold or self._control.is_aborted
-        is_told_now = not holds and await self._control.permits(Step.UPGRADE_END, within=PATIENCE)
+        is_told_now = not holds and await self._leave(Step.UPGRADE_END)
         await self._cluster.answer_end(hdr, command, at=0 if is_told_now else FOR_EVER)
         self.finish(Outcome.HELD if holds else None)

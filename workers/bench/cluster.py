@@ -6,10 +6,13 @@ told that there is none; one that asks for octets, or whether it may install, is
 it into zigpy's registry, so import it before any device is made or loaded.
 """
 
+# mypy: disallow-untyped-calls=False
+# (zigpy's own number types have untyped constructors)
+
 import struct
 from typing import Any, Protocol
 
-from zigpy.types import AddrMode, PacketPriority
+from zigpy.types import AddrMode, ClusterId, PacketPriority, uint8_t
 from zigpy.zcl.clusters.general import Ota
 from zigpy.zcl.foundation import Direction, Status, ZCLHeader
 
@@ -20,6 +23,7 @@ twice as long each time, so that a device whose update never comes back saves it
 Commands = Ota.ServerCommandDefs
 _BLOCK = struct.Struct("<BBBBHHIIB")
 """An Image Block Response (ZCL 11.13.8): the ZCL header, then status, target, offset, size; the octets follow."""
+_OTA = ClusterId(Ota.cluster_id)
 _BLOCK_RESPONSE = Ota.ClientCommandDefs.image_block_response.id
 _TO_CLIENT = 0x19
 """Frame control: a command of the cluster, server to client, no Default Response wanted."""
@@ -80,12 +84,12 @@ class BenchOta(Ota):
         else:
             self.send_default_rsp(hdr, Status.UNSUP_CLUSTER_COMMAND)
 
-    async def send_block(self, tsn: int, target: tuple[int, int, int], offset: int, data: bytes) -> None:
+    async def send_block(self, tsn: uint8_t, target: tuple[int, int, int], offset: int, data: bytes) -> None:
         """Answer a block request with octets of the file that target names: manufacturer, image type, version."""
         # All but a few frames of an update are these, and zigpy takes as long to serialise one as for all the rest.
         frame = _BLOCK.pack(_TO_CLIENT, tsn, _BLOCK_RESPONSE, Status.SUCCESS, *target, offset, len(data)) + data
         await self.endpoint.reply(
-            self.cluster_id,
+            _OTA,
             tsn,
             frame,
             command_id=_BLOCK_RESPONSE,

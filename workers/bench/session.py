@@ -38,23 +38,18 @@ class OtaSession:
         self._control, self._transfer = control, transfer
         self._answers = Answers(cluster, image, policy, control, transfer)
         self._loop = asyncio.get_running_loop()
-        self._notified_at = _NEVER
-        self._notified_in_vain = 0
+        self._approached_at = _NEVER
+        self._approached_in_vain = 0
         self._offers_in_vain = 0
+        self._is_in_the_middle = False
 
     async def run(self) -> Outcome:
         """Update the device."""
         with self._opened():
             self._transfer.hear()
             self._transfer.stage = Stage.PROBING
-            probed = await self._probe()
-            settled = check_probed(self._image, probed, self._policy)
-            self._answers.is_checked = settled is None
-            if settled is None and not probed.holds(self._image.version):
-                settled = await self._download(probed)
-            elif settled is None and self._policy.hold:
-                settled = Outcome.HELD
-            return await self._activate() if settled is None else settled
+            outcome = await self._download()
+            return await self._activate() if outcome is None else outcome
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[None]:
@@ -79,53 +74,69 @@ class OtaSession:
 
     # The download
 
-    async def _download(self, probed: Probed) -> Outcome | None:
+    async def _download(self) -> Outcome | None:
         """See the device through its download; None: it has the image."""
-        if probed.is_downloading:
-            # It asks by itself, and a notification might make it begin again.
-            self._notified_at = self._loop.time()
-            self._transfer.offset = probed.file_offset or 0
         ending = self._answers.ending
         while not ending.done() and not self._control.is_aborted:
-            await self._notify_if_due()
+            if self._approach_due_in() <= 0:
+                await self._approach()
             left = self._policy.stall_after.total_seconds() - self._transfer.silent_for
             if left <= 0:
-                return Outcome.WRONG_TYPE if self._answers.has_strange_type else Outcome.STALLED
-            await self._control.unless_aborted(ending, within=min(left, max(self._notify_due_in(), 0.01)))
-        if not self._answers.ending.done():
-            await self._await_told(is_downloading=probed.is_downloading)
-        return self._answers.ending.result()
+                self._answers.finish(Outcome.WRONG_TYPE if self._answers.has_strange_type else Outcome.STALLED)
+            await self._control.unless_aborted(ending, within=min(left, max(self._approach_due_in(), 0.01)))
+        if not ending.done():
+            await self._await_told()
+        return ending.result()
 
-    async def _await_told(self, *, is_downloading: bool) -> None:
+    async def _await_told(self) -> None:
         """Wait, cancelled, until the device has been told; one that has fetched nothing need not be."""
-        if is_downloading or self._transfer.blocks:
+        if self._is_in_the_middle or self._transfer.blocks:
             within = self._policy.abort_within.total_seconds()
             await asyncio.wait({self._answers.ending}, timeout=within)
         self._answers.finish(Outcome.CANCELLED)
 
-    def _notify_due_in(self) -> float:
-        """Seconds until the device is to be notified, at first or again."""
-        if self._notified_at == _NEVER:
+    def _approach_due_in(self) -> float:
+        """Seconds until the device is to be approached, at first or again."""
+        if self._approached_at == _NEVER:
             return 0.0
         every: float = self._policy.notify_every.total_seconds()
         heard_at = self._transfer.heard_at
-        if heard_at <= self._notified_at:
-            every *= min(2**self._notified_in_vain, _LONGEST_BACK_OFF)
-        return max(self._notified_at, heard_at) + every - self._loop.time()
+        if heard_at <= self._approached_at:
+            every *= min(2**self._approached_in_vain, _LONGEST_BACK_OFF)
+        return max(self._approached_at, heard_at) + every - self._loop.time()
 
-    async def _notify_if_due(self) -> None:
-        if self._notify_due_in() > 0:
-            return
-        was_heard = self._transfer.heard_at > self._notified_at
-        self._notified_in_vain = 0 if was_heard else self._notified_in_vain + 1
+    async def _approach(self) -> None:
+        """Ask a silent device where it stands, and notify it of the image unless that settles it."""
+        was_heard = self._transfer.heard_at > self._approached_at
+        is_first = self._approached_at == _NEVER
+        self._approached_in_vain = 0 if was_heard else self._approached_in_vain + 1
+        self._approached_at = self._loop.time()
+        self._count_offer()
+        probed = await self._probe()
+        self._settle(probed)
+        if probed.is_downloading and is_first:
+            # It asks by itself, and a notification might make it begin again.
+            self._is_in_the_middle = True
+            self._transfer.offset = probed.file_offset or 0
+        elif not self._answers.ending.done():
+            await self._notify()
+
+    def _settle(self, probed: Probed) -> None:
+        """End the download where the device's own words do."""
+        settled = check_probed(self._image, probed, self._policy)
+        if settled is not None:
+            self._answers.finish(settled)
+        elif probed.holds(self._image.version):
+            self._answers.finish(Outcome.HELD if self._policy.hold else None)
+        else:
+            self._answers.is_checked = True
+
+    def _count_offer(self) -> None:
         if self._transfer.offer_is_open:
             self._offers_in_vain += 1
             self._transfer.offer_is_open = False
         if self._offers_in_vain >= OFFERS:
             self._answers.finish(Outcome.DECLINED)
-            return
-        self._notified_at = self._loop.time()
-        await self._notify()
 
     async def _notify(self) -> None:
         kinds = Ota.ImageNotifyCommand.PayloadType
