@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hanwave.cli.ledger_option import Database, open_ledger
+from hanwave.cli.ledger_option import Database, open_ledger, own_user_id
 from hanwave.cli.output import AsJson, emit
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def device(
     from hanwave.ledger.story import story  # noqa: PLC0415
 
     with open_ledger(database) as ledger, connect(ledger) as connection:
-        found = story(connection, eui, campaign)
+        found = story(connection, eui, campaign, own_user_id())
     if as_json:
         emit(asdict(found), as_json=True)
     else:

@@ -12,7 +12,7 @@ from hanwave.errors import HanwaveError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
 Database = Annotated[
     str | None,
@@ -54,6 +54,13 @@ def own_user_id() -> str | None:
 
     found = settings.load().user_id
     return str(found) if found else None
+
+
+def check_own(connection: "Connection", campaign: str) -> None:
+    """Refuse a campaign that is not there, or not that User ID's: HanwaveError says the same of both."""
+    from hanwave.ledger import scopes  # noqa: PLC0415
+
+    scopes.named(connection, "campaign", campaign, own_user_id())
 
 
 def now() -> datetime:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, text
 
 from hanwave.identifiers import EUI64
 from hanwave.ledger.database import LedgerError
+from hanwave.ledger.leavers import RESPONSIBLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +118,11 @@ def story(connection: Connection, eui: str, campaign: str | None = None, user_id
     return found
 
 
+_OURS = f"(CAST(:user AS text) IS NULL OR {RESPONSIBLE.format(user=':user')})"
 _DEVICE = text(
-    "SELECT device_type, manufacturer, model, hardware_version, firmware_version, smi_status, hub, region, payment_mode,"
-    " import_supplier, gas_supplier, last_heard, updated_at FROM device WHERE eui = :eui"
-    " AND (CAST(:user AS text) IS NULL OR :user IN (import_supplier, gas_supplier))"
+    "SELECT d.device_type, d.manufacturer, d.model, d.hardware_version, d.firmware_version, d.smi_status, d.hub, d.region,"
+    " d.payment_mode, d.import_supplier, d.gas_supplier, d.last_heard, d.updated_at FROM device d"
+    f" WHERE d.eui = :eui AND {_OURS}"
 )
 _LEFT_OUT = text(
     "SELECT l.campaign, l.reason FROM left_out l JOIN campaign c ON c.name = l.campaign WHERE l.eui = :eui"
@@ -132,14 +134,14 @@ _HOLDS = text(
     " AND (h.expires_at IS NULL OR h.expires_at > now())"
     " AND (h.scope, h.value) IN (('device', d.eui), ('model', d.manufacturer || '/' || d.model), ('region', d.region),"
     " ('hub', d.hub), ('home', coalesce(d.home, d.hub))) WHERE d.eui = :eui"
-    " AND (CAST(:user AS text) IS NULL OR :user IN (d.import_supplier, d.gas_supplier)) ORDER BY h.id"
+    f" AND {_OURS} ORDER BY h.id"
 )
 # A note on a device names the campaign that it is of, if any: another User ID's is not told.
 _NOTES = text(
     "SELECT n.at, n.actor, n.verb, n.reason FROM note n WHERE n.subject = 'device/' || :eui AND (CAST(:user AS text) IS NULL"
     " OR EXISTS (SELECT 1 FROM campaign c WHERE c.name = n.document ->> 'campaign' AND c.user_id = :user)"
-    " OR (n.document ->> 'campaign' IS NULL AND EXISTS (SELECT 1 FROM device d WHERE d.eui = :eui"
-    " AND :user IN (d.import_supplier, d.gas_supplier)))) ORDER BY n.at, n.id"
+    f" OR (n.document ->> 'campaign' IS NULL AND EXISTS (SELECT 1 FROM device d WHERE d.eui = :eui AND {_OURS})))"
+    " ORDER BY n.at, n.id"
 )
 _UPDATES = text(
     "SELECT u.id, u.campaign, u.wave, c.release, r.firmware_version, u.state, u.outcome, u.reason, u.step, u.due_at, u.hop,"

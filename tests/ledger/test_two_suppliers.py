@@ -38,6 +38,7 @@ def two(world: World) -> World:
     new = campaigns.NewCampaign("summer", "r2", THEM, Policy(waves=(Wave(share=1),)), "seed", "digest-summer", "eve")
     with world.engine.begin() as connection:
         campaigns.create(connection, new, ((euis[1],),), {}, world.now)
+        connection.execute(text("UPDATE wave SET opened_at = :now"), {"now": world.now})
         update_id = connection.execute(text("SELECT id FROM campaign_device WHERE campaign = 'summer'")).scalar_one()
         ask = permit.Ask("summer", 1, Leg.DISTRIBUTE, [update_id], "11.1", ACB)
         granted = permit.ask(connection, ask, world.now)

@@ -9,7 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hanwave.cli.ledger_option import Database, open_ledger
+from hanwave.cli.ledger_option import Database, check_own, open_ledger
 from hanwave.cli.output import AsJson, emit
 from hanwave.errors import HanwaveError
 
@@ -29,6 +29,7 @@ def explain(
     from hanwave.ledger.database import connect  # noqa: PLC0415
 
     with open_ledger(database) as ledger, connect(ledger) as connection:
+        check_own(connection, name)
         numbers = [wave] if wave is not None else judging.judged_waves(connection, name)
         found = [judging.recompute(connection, name, number) for number in numbers]
     if as_json:

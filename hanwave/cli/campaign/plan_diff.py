@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hanwave.cli.ledger_option import Database, open_ledger
+from hanwave.cli.ledger_option import Database, check_own, open_ledger
 from hanwave.cli.output import AsJson, emit, read_file
 from hanwave.errors import HanwaveError
 from hanwave.plain_json import read_json
@@ -45,6 +45,7 @@ def _of_ledger(ledger: "Engine", name: str) -> Side:
     from hanwave.ledger.draft import kept_side  # noqa: PLC0415
 
     with connect(ledger) as connection:
+        check_own(connection, name)
         return kept_side(connection, name)
 
 

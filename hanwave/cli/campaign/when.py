@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hanwave.cli.ledger_option import Database, now, open_ledger
+from hanwave.cli.ledger_option import Database, check_own, now, open_ledger
 from hanwave.cli.output import AsJson, emit
 
 
@@ -20,6 +20,7 @@ def when(
     from hanwave.ledger.database import connect  # noqa: PLC0415
 
     with open_ledger(database) as ledger, connect(ledger) as connection:
+        check_own(connection, name)
         found = windows.openings(connection, name, now())
     if as_json:
         emit({"openings": [asdict(each) for each in found]}, as_json=True)
