@@ -39,10 +39,11 @@ _EVENTS = 'FROM new JOIN device_event e ON e.id = new."row" JOIN campaign_device
 _REQUESTS = 'FROM new JOIN outbox o ON o.id = new."row"'
 # Of several POSTs the first: a deadline counts from there.
 _SINCE_SENT = (
-    f"{_EVENTS} CROSS JOIN LATERAL (SELECT greatest(0, extract(epoch FROM e.at - min(s.at))) AS seconds"
-    " FROM device_event s WHERE s.update_id = e.update_id AND s.kind = 'sent'"
-    " AND (s.leg, s.hop, s.attempt) = (e.leg, e.hop, e.attempt)) took"
-    " WHERE e.evidence <> 'ours' AND took.seconds IS NOT NULL GROUP BY 1"
+    f"{_EVENTS} CROSS JOIN LATERAL (SELECT min(s.at) AS at FROM device_event s WHERE s.update_id = e.update_id"
+    " AND s.kind = 'sent' AND (s.leg, s.hop, s.attempt) = (e.leg, e.hop, e.attempt)) sent"
+    # A device's clock may be ahead of the time at which we sent.
+    " CROSS JOIN LATERAL (SELECT greatest(0, extract(epoch FROM e.at - sent.at)) AS seconds) took"
+    " WHERE e.evidence <> 'ours' AND sent.at IS NOT NULL GROUP BY 1"
 )
 _BUCKET = f"(SELECT count(*) FROM unnest(ARRAY{list(BOUNDS)}) AS b WHERE b < took.seconds)::text"
 

@@ -6,6 +6,8 @@ OF = '{campaign=~"$campaign"}'
 """The campaigns that were chosen at the top of the page."""
 _ENDED = 'state=~"settled|closed:.*"'
 _JOBS = 'job=~"hanwave-.*"'
+_OURS = 'job=~"hanwave-(campaign|gateway|warden)"'
+"""Those of ours that ask Temporal; its server has series of the same names about its own workers."""
 _BUDGET = "(user, variant, period)"
 _LEG = "(le, type, leg, until)"
 
@@ -353,7 +355,7 @@ ENGINE = Board(
                 (
                     Query(
                         "histogram_quantile(0.95, sum by (le, workflow_type)"
-                        " (temporal_workflow_task_execution_latency_seconds_bucket))",
+                        ' (temporal_workflow_task_execution_latency_seconds_bucket{job="hanwave-campaign"}))',
                         "{{workflow_type}}",
                     ),
                 ),
@@ -384,7 +386,12 @@ ENGINE = Board(
             Panel(
                 "Room of the workers",
                 "Task slots that are free. At 0, work waits for the worker.",
-                (Query("temporal_worker_task_slots_available", "{{job}} {{worker_type}}"),),
+                (
+                    Query(
+                        'sum by (job, worker_type) (temporal_worker_task_slots_available{job=~"hanwave-(campaign|gateway)"})',
+                        "{{job}} {{worker_type}}",
+                    ),
+                ),
             ),
             Panel(
                 "Waiting for a worker: 95 in 100",
@@ -405,8 +412,8 @@ ENGINE = Board(
             ),
             Panel(
                 "Asked of the server",
-                "Requests a second, by operation.",
-                (Query("sum by (operation) (rate(temporal_request_total[$__rate_interval]))", "{{operation}}"),),
+                "Requests a second, by process.",
+                (Query(f"sum by (job) (rate(temporal_request_total{{{_OURS}}}[$__rate_interval]))", "{{job}}"),),
                 unit="reqps",
             ),
         ),

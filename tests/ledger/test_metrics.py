@@ -13,7 +13,8 @@ from sqlalchemy import text
 
 from hanwave.ledger import audit, campaigns, database, gauges, metrics, outbox, stops
 from hanwave.ledger.gauges import Bounds
-from hanwave.rollout.events import Leg
+from hanwave.ledger.standing import Fact, record
+from hanwave.rollout.events import Event, Evidence, Kind, Leg
 from hanwave.rollout.policy import Policy, Wave
 from tests.support import messages as m
 from tests.support.ledger import ACB, World
@@ -76,6 +77,9 @@ def busy(world) -> World:
     post(world, granted, outbox.Answer("E5", b"<refused/>"))
     assert ask(world, ids[:2], Leg.ACTIVATE, "11.3").refused
     with world.engine.begin() as connection:
+        # It was asked for by nobody: it has no leg, and took no time.
+        heard = Event(Kind.HEARD, world.now, evidence=Evidence.DEVICE)
+        record(connection, [Fact(ids[1], heard)], world.now)
         stops.open_breaker(connection, "spring/1", "harmed", world.now)
     assert ask(world, ids[2:], Leg.DISTRIBUTE, "11.1", ACB).refused
     return world
