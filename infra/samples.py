@@ -41,6 +41,7 @@ class Sample:
     size: int
     may_downgrade: bool = False
     fallback: str | None = None
+    predecessors: tuple[str, ...] = ()
 
 
 SAMPLES = (
@@ -51,6 +52,10 @@ SAMPLES = (
     # The way back. Model 1002 refuses a lower version, so the old one is not for it: it takes the old code anew.
     Sample("acme-esme-0103", "ESME", ("0A01/1001",), "01030000", 650_000, may_downgrade=True),
     Sample("acme-esme-0105", "ESME", ("0A01/1002",), "01050000", 650_000),
+    # Model 1002 comes to it in one hop, 1001 by way of 0104.
+    Sample(
+        "acme-esme-0106", "ESME", ("0A01/1001", "0A01/1002"), "01060000", 90_000, predecessors=("01030000", "01040000")
+    ),
 )
 
 
@@ -82,6 +87,7 @@ def release_of(sample: Sample) -> Release:
             Step(Stage.CPL_SUBMITTED, "demo", MADE, "to the demo's own list"),
             Step(Stage.CPL_ACTIVE, "demo", MADE, "on the demo's own list"),
         ),
+        predecessors=tuple(map(FirmwareVersion.parse, sample.predecessors)),
         may_downgrade=sample.may_downgrade,
         cpl_entry=f"CPL-{sample.name}",
         cpl_status=CplStatus.ACTIVE,

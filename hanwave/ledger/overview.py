@@ -55,6 +55,8 @@ class View:
     stops: list[str] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
     """Why devices whose turn it would be wait, the most common reasons first: closed windows, budgets, holds."""
+    hops: dict[str, int] = field(default_factory=dict)
+    """Devices on paths of several hops whose updates are open, by the hop in hand: "hop 1 of 2"."""
     pace: float | None = None
     """Activations a second, over all, that it may have now."""
     seen: dict[str, int] = field(default_factory=dict)
@@ -93,6 +95,7 @@ def view(connection: Connection, name: str, now: datetime | None = None) -> View
         funnel=campaigns.shown(connection, name),
         stops=[str(stop) for stop in stops.open_stops(connection, name)],
         held=_held(connection, name, now) if now else [],
+        hops=_hops(connection, name) if campaigns.frame(connection, name).longer else {},
         pace=throttle.pace(connection, name),
         seen=shadows.seen(connection, name) if campaigns.frame(connection, name).shadow else {},
     )
@@ -125,6 +128,18 @@ def _held(connection: Connection, name: str, now: datetime) -> list[str]:
         {"name": name, "now": now},
     )
     return [f"{row.n} device{'s' if row.n > 1 else ''} not now: {row.reason}" for row in rows]
+
+
+def _hops(connection: Connection, name: str) -> dict[str, int]:
+    rows = connection.execute(
+        text(
+            "SELECT u.hop, p.hops, count(*) AS n FROM campaign_device u JOIN (SELECT path, count(*) AS hops FROM path_hop"
+            " WHERE campaign = :name GROUP BY path) p USING (path) WHERE u.campaign = :name"
+            " AND u.state NOT IN ('planned', 'settled', 'closed') GROUP BY 1, 2 ORDER BY 2, 1"
+        ),
+        {"name": name},
+    )
+    return {f"hop {row.hop} of {row.hops}": row.n for row in rows}
 
 
 def _approvers(connection: Connection, name: str, digest: str) -> list[str]:

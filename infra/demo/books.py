@@ -33,7 +33,7 @@ _DEVICES = text(
     JOIN device d ON d.eui = u.eui
     CROSS JOIN LATERAL (
         SELECT max(at) FILTER (WHERE kind = 'sent' AND leg = 'distribute') AS requested,
-            count(DISTINCT attempt) FILTER (WHERE kind = 'sent' AND leg = 'distribute') AS images,
+            count(DISTINCT attempt) FILTER (WHERE kind = 'sent' AND leg = 'distribute' AND hop = u.hop) AS images,
             max(at) FILTER (WHERE leg = 'activate') AS activated
         FROM device_event WHERE update_id = u.id) s
     LEFT JOIN LATERAL (

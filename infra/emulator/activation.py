@@ -136,9 +136,12 @@ def install(world: World, occasion: Occasion) -> bool:
     """Begin to run the occasion's version; whether the device says that it does."""
     device, version, request_id = occasion.device, occasion.version, occasion.request_id
     downgrade = version < device.firmware_version
-    if world.strike(Fault.ACTIVATION_FAILURE, occasion) or (
-        downgrade and world.strike(Fault.REFUSES_DOWNGRADE, occasion)
-    ):
+    refused = (
+        world.strike(Fault.ACTIVATION_FAILURE, occasion)
+        or world.strike(Fault.REFUSES_SKIP, occasion)
+        or (downgrade and world.strike(Fault.REFUSES_DOWNGRADE, occasion))
+    )
+    if refused:
         world.note(device, "activation failed", request_id, version)
         return False
     device.successes += 1

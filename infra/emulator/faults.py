@@ -33,6 +33,7 @@ class Fault(StrEnum):
     WRONG_HASH = "wrong_hash"
     ACTIVATION_FAILURE = "activation_failure"
     REFUSES_DOWNGRADE = "refuses_downgrade"
+    REFUSES_SKIP = "refuses_skip"
     KEEPS_OLD_IMAGE = "keeps_old_image"
     SUCCESS_THEN_QUIET = "success_then_quiet"
     LOAD_STUCK_ON = "load_stuck_on"
@@ -80,6 +81,8 @@ class Rule(_Document):
     """Counted from 1 for each device and leg."""
     kinds: tuple[str, ...] = ()
     """The messages that are dropped, doubled or delayed: 8F72, N60, E21, I0 and so on."""
+    runs: tuple[str, ...] = ()
+    """The firmware version that the device runs at the time."""
     answer: Literal["E20", "E21", "silence"] = "silence"
     """What the DCC says of an unreachable device."""
 
@@ -90,6 +93,7 @@ class Rule(_Document):
             (self.types, device.device_type),
             (self.models, f"{device.manufacturer}/{device.model}"),
             (self.versions, occasion.version),
+            (self.runs, device.firmware_version),
             (self.regions, device.region),
             (self.devices, device.eui),
             (self.legs, occasion.leg),

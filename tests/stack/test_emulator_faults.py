@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import Any
 
 import httpx
 import pytest
@@ -140,8 +141,9 @@ async def test_refuses_downgrade_takes_the_higher_version_alone(world: Lab):
     assert outcome == gbcs.ExecutionOutcome(gbcs.ActivateImageResponseCode.ACTIVATION_FAILURE, NEW)
 
 
-async def test_activation_failure_leaves_the_old_version(world: Lab):
-    await world.faults({"fault": "activation_failure"})
+@pytest.mark.parametrize("fault", [{"fault": "activation_failure"}, {"fault": "refuses_skip", "runs": [OLD]}])
+async def test_an_activation_that_fails_leaves_the_old_version(world: Lab, fault: dict[str, Any]):
+    await world.faults(fault)
     assert (await _ran(world, ESME)).version == OLD
     await world.supplier.distribute(NEW, PPMID)
     upgrade = (await world.receiver.wait("8F8B")).body.alert.upgrade

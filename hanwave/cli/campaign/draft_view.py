@@ -37,7 +37,7 @@ def draft_page(draft: Draft, over: Sequence[Over] | None) -> RenderableType:
         ),
         f" in {stated.homes} homes, over {_days(stated.ends)} if no gate waits for a person",
     )
-    sections: list[RenderableType] = [heading, _waves(draft), _members(draft), _requests(draft)]
+    sections: list[RenderableType] = [heading, _waves(draft), _members(draft), *_ways(draft), _requests(draft)]
     if over is not None:
         sections.append(_forecast(over))
     sections += [_undo(draft), *_notices(draft), _left_out(draft), _end(draft)]
@@ -95,6 +95,12 @@ def _members(draft: Draft) -> Table:
     return _table(title, "model", "from version", "region", "class", "devices", rows=rows)
 
 
+def _ways(draft: Draft) -> Iterable[Table]:
+    if draft.longer:
+        rows = ((" -> ".join(way.releases), len(way.releases), way.devices) for way in draft.statement.ways)
+        yield _table("Ways to the release, hop by hop", "releases", "hops", "devices", rows=rows)
+
+
 def _requests(draft: Draft) -> Table:
     limits = {
         each.variant: f"{each.limit} in {each.period}, {each.days_needed:.3g} days at least"
@@ -125,9 +131,12 @@ def _forecast(over: Sequence[Over]) -> RenderableType:
 
 def _undo(draft: Draft) -> Table:
     stated = draft.statement
-    rows = ((each.model, each.hardware, each.devices, each.release or f"no: {each.why_not}") for each in stated.undo)
+    rows = (
+        (each.model, each.hardware, each.version, each.devices, each.release or f"no: {each.why_not}")
+        for each in stated.undo
+    )
     title = f"What a rollback takes back, in {_days(stated.undo_days)}"
-    return _table(title, "model", "hardware", "devices", "to release", rows=rows)
+    return _table(title, "model", "hardware", "running", "devices", "to release", rows=rows)
 
 
 def _notices(draft: Draft) -> Iterable[Table]:

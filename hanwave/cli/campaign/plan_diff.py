@@ -53,7 +53,8 @@ def _of_file(path: Path) -> Side:
     try:
         plan = read_json(read_file(path, "the plan"))
         members = {eui: number for number, wave in enumerate(plan["members"], 1) for eui in wave}
-        return Side(plan["name"], plan["digest"], plan["release"], plan["policy"], members, plan["left_out_devices"])
+        sides = (plan["policy"], members, plan["left_out_devices"], plan["longer"])
+        return Side(plan["name"], plan["digest"], plan["release"], *sides)
     except (ValueError, KeyError, TypeError) as error:
         raise HanwaveError(f"{path} is no plan: it should be what `hanwave campaign plan --json` printed") from error
 
@@ -67,6 +68,7 @@ def _facts(found: Difference) -> dict[str, Any]:
         "release": found.releases.before if found.releases.before == found.releases.after else _arrow(found.releases),
         "policy": {name: _arrow(change) for name, change in found.policy.items()} or "the same",
         "moved": _few({eui: f"wave {_arrow(change)}" for eui, change in found.moved.items()}),
+        "by another way": _few({eui: _way(change) for eui, change in found.rerouted.items()}),
         "added": _few({eui: f"wave {wave}" for eui, wave in found.added.items()}),
         "gone": _few(found.gone),
         "left out for another reason": _few({eui: _arrow(change) for eui, change in found.other_reason.items()}),
@@ -75,6 +77,11 @@ def _facts(found: Difference) -> dict[str, Any]:
 
 def _arrow(change: Change) -> str:
     return f"{change.before} -> {change.after}"
+
+
+def _way(change: Change) -> str:
+    before, after = (" + ".join(map(str, way)) for way in (change.before, change.after) if isinstance(way, list))
+    return f"{before} -> {after}"
 
 
 def _few(changes: Mapping[str, str]) -> Mapping[str, Any] | str:

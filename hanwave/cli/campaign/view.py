@@ -31,6 +31,7 @@ def _facts(progress: Progress) -> list[tuple[str, str]]:
     if progress.time_left:
         facts.append(("time left", time_left(progress.time_left)))
     facts += [("seen instead", f"{n} devices: {what}") for what, n in progress.seen.items()]
+    facts += [("on the way", f"{n} devices in {hop}") for hop, n in progress.hops.items()]
     facts += [("forecast", str(held)) for held in progress.forecast]
     facts.append(("waits for", progress.waits_for or "nothing: it is over"))
     return facts

@@ -70,3 +70,26 @@ def certificate(world: Rollout) -> str:
     """The serial number of the certificate that the release is signed under for us: the one that the meter now holds."""
     statement = "SELECT certificate FROM signed_image WHERE release = 'acme-gsme-0102' AND user_id = :us"
     return str(world.value(statement, us=str(SUPPLIER)))
+
+
+@SCENARIOS.over(Home(3, {"ESME": "1001/01020003"}), Home(2, {"ESME": "1002"}))
+async def devices_that_need_two_hops_take_them_in_order_beside_those_that_need_one(
+    world: Rollout, far: list[str], near: list[str]
+) -> None:
+    """The devices refuse a skip; of one the first hop's outcome is lost, and read back."""
+    world.sign("acme-esme-0106")
+    world.more_goes_wrong(
+        {"fault": "refuses_skip", "devices": far, "versions": ["01060000"], "runs": ["01020003"]},
+        {"fault": "lost_response", "devices": far[:1], "legs": ["activate"], "attempts": [1]},
+    )
+    wanted = {**request("acme-esme-0106", hop_soak="1s"), "cohort": {"devices": [*far, *near]}}
+    async with world.client() as client:
+        await client.start("hops", wanted)
+        await world.until(lambda: world.states("hops") == {"settled": 5}, "all have taken their hops", 200)
+    for eui, way in [*((eui, ["01040000", "01060000"]) for eui in far), *((eui, ["01060000"]) for eui in near)]:
+        ran = [line["detail"] for line in world.device(eui)["story"] if line["what"] == "activated"]
+        assert ran == way, eui
+    images = "SELECT DISTINCT parameters ->> 'release' FROM outbox WHERE campaign = 'hops' AND leg = :leg"
+    for leg in ("distribute", "activate"):
+        assert {row[0] for row in world.rows(images, leg=leg)} == {"acme-esme-0104", "acme-esme-0106"}
+    assert world.value("SELECT count(*) FROM campaign_device WHERE campaign = 'hops' AND hop = 2") == 3
