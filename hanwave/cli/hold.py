@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hanwave.cli.ledger_option import Actor, Database, actor_or_user, now, open_ledger, time_option
+from hanwave.cli.ledger_option import Actor, Database, actor_or_user, now, open_ledger, own_user_id, time_option
 from hanwave.cli.output import AsJson, emit
 from hanwave.ledger import holds
 from hanwave.ledger.database import connect
@@ -53,5 +53,5 @@ def list_(
 ) -> None:
     """List the holds that are in force."""
     with open_ledger(database) as ledger, connect(ledger) as connection:
-        found = holds.listed(connection, now(), ended=ended)
+        found = holds.listed(connection, now(), ended=ended, user_id=own_user_id())
     emit({"holds": [asdict(hold) for hold in found]}, as_json=as_json)

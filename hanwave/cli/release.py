@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hanwave.cli import cpl as cpl_commands
-from hanwave.cli.ledger_option import Actor, Database, actor_or_user, now, open_ledger
+from hanwave.cli.ledger_option import Actor, Database, actor_or_user, now, open_ledger, own_user_id
 from hanwave.cli.output import AsJson, emit, naming, read_file
 from hanwave.credentials import Certificate, load_private_key
 from hanwave.firmware.columns import default_map_text, read_column_map
@@ -74,7 +74,8 @@ def sign(
 def list_(database: Database = None, as_json: AsJson = False) -> None:
     """List the releases."""
     with open_ledger(database) as ledger, connect(ledger) as connection:
-        emit({"releases": [asdict(release) for release in releases.listed(connection)]}, as_json=as_json)
+        found = releases.listed(connection, own_user_id())
+    emit({"releases": [asdict(release) for release in found]}, as_json=as_json)
 
 
 @app.command()

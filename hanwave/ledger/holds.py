@@ -11,6 +11,7 @@ from hanwave.firmware.terms import Model
 from hanwave.identifiers import EUI64
 from hanwave.ledger import notes
 from hanwave.ledger.database import LedgerError
+from hanwave.ledger.leavers import RESPONSIBLE
 
 SCOPES = ("device", "model", "region", "hub", "home")
 
@@ -98,10 +99,24 @@ def lift(connection: Connection, hold_id: int, reason: str, actor: str, now: dat
     notes.add(connection, notes.Said(actor, "lift_hold", f"hold/{hold_id}", reason), now)
 
 
-def listed(connection: Connection, now: datetime, *, ended: bool = False) -> list[Hold]:
-    """The holds that are in force at that time, oldest first; with ended, those that are over too."""
-    rows = connection.execute(
-        text("SELECT id, scope, value, reason, owner, placed_at, expires_at, lifted_at FROM hold ORDER BY id")
-    )
+_LISTED = text(
+    f"""
+    SELECT h.id, h.scope, h.value, h.reason, h.owner, h.placed_at, h.expires_at, h.lifted_at FROM hold h
+    LEFT JOIN LATERAL (
+        SELECT bool_or({RESPONSIBLE.format(user=":user")}) AS ours FROM device d WHERE (h.scope = 'device' AND d.eui = h.value)
+            OR (h.scope = 'hub' AND d.hub = h.value) OR (h.scope = 'home' AND coalesce(d.home, d.hub) = h.value)
+    ) f ON CAST(:user AS text) IS NOT NULL AND h.scope IN ('device', 'hub', 'home')
+    WHERE coalesce(f.ours, true) ORDER BY h.id
+    """
+)
+
+
+def listed(connection: Connection, now: datetime, *, ended: bool = False, user_id: str | None = None) -> list[Hold]:
+    """The holds that are in force at that time, oldest first; with ended, those that are over too.
+
+    Where a User ID is given, those on another supplier's devices, hubs and homes alone are not told; a model's and a
+    region's are the installation's.
+    """
+    rows = connection.execute(_LISTED, {"user": user_id})
     holds = [Hold(**row._mapping) for row in rows]  # noqa: SLF001 - the documented way to a row's names
     return [hold for hold in holds if ended or hold.holds(now)]

@@ -222,14 +222,16 @@ class Listed:
     added_at: datetime
 
 
-def listed(connection: Connection) -> list[Listed]:
-    """Every release, by name."""
+def listed(connection: Connection, user_id: str | None = None) -> list[Listed]:
+    """Every release, by name; where a User ID is given, with the images for it and for everyone alone."""
     rows = connection.execute(
         text(
             "SELECT r.name, r.device_type, r.manufacturer, r.firmware_version, r.stage, r.image_hash,"
             " array(SELECT coalesce(nullif(i.user_id, ''), 'everyone') FROM signed_image i WHERE i.release = r.name"
-            " ORDER BY i.id) AS images, r.added_at FROM release r ORDER BY r.name"
-        )
+            " AND (CAST(:user AS text) IS NULL OR i.user_id IN ('', :user)) ORDER BY i.id) AS images, r.added_at"
+            " FROM release r ORDER BY r.name"
+        ),
+        {"user": user_id},
     )
     return [Listed(*row) for row in rows]
 
