@@ -139,7 +139,7 @@ def fold(events: Collection[Event], *path: Target) -> Standing:
     hop, said = furthest(facts, path[number:])
     found = (
         _ended(facts)
-        or _alarmed(facts, target)
+        or _alarmed(facts, path[: number + 1])
         or (said and (State.CONFIRMED if hop is path[-1] else State.STEPPED, said, ""))
         or _gone_back(facts, path[: number + 1])
         or _activation(facts, target)
@@ -196,9 +196,13 @@ def _gone_back(facts: Facts, path: Sequence[Target]) -> _Found | None:
     return State.FAILED, word, f"runs {word.version} after {path[-2].version} was confirmed"
 
 
-def _alarmed(facts: Facts, target: Target) -> _Found | None:
-    """Whatever version a device says that it runs, it is the worse for it where it raises an alarm from then on."""
-    since = _acts_from(facts, target)
+def _alarmed(facts: Facts, path: Sequence[Target]) -> _Found | None:
+    """Whatever version a device says that it runs, it is the worse for it where it raises an alarm from then on.
+
+    In a later hop the version between acts already.
+    """
+    target = path[-1]
+    since = facts.began if len(path) > 1 else _acts_from(facts, target)
     raised = (e for e in facts.events if e.kind is Kind.HEARD and e.detail in target.alarms and since and e.at >= since)
     alarm = next(raised, None)
     return (State.FAILED, alarm, f"raised the alert {alarm.detail} after its activation") if alarm else None

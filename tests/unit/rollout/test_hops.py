@@ -117,6 +117,14 @@ def test_a_device_that_falls_back_in_the_second_hop_is_harmed(events):
     assert (standing.state, standing.reason) == (State.FAILED, f"runs {OLD} after {BETWEEN} was confirmed")
 
 
+@pytest.mark.parametrize("events", [STEPPED, AGAIN, HELD_AGAIN, ACTIVE_AGAIN, DONE])
+def test_an_alarm_is_harm_from_the_first_activation_on(events):
+    raised = replace(event(Kind.HEARD, 30, attempt=0, detail="8F1B"), hop=stand(events).hop)
+    on_the_way = [replace(target, alarms=frozenset({"8F1B"})) for target in path()]
+    assert fold([*events, raised], *on_the_way).state is State.FAILED
+    assert fold([*HELD, replace(raised, hop=1)], *on_the_way).state is State.HELD
+
+
 def test_a_success_of_the_second_hop_that_runs_the_version_between_is_none():
     told = second(event(Kind.ACTIVATED, 21, ACTIVATE, version=BETWEEN))
     assert stand([*ACTIVE_AGAIN, *told]).state is State.FAILED
