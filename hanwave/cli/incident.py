@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from hanwave.cli.incident_pack import pack
-from hanwave.cli.ledger_option import Actor, Database, actor_or_user, now, open_ledger, time_option
+from hanwave.cli.ledger_option import Actor, Database, Ended, actor_or_user, now, open_ledger, time_option
 from hanwave.cli.output import AsJson, emit
 from hanwave.ledger import incidents
 from hanwave.ledger.database import connect
@@ -61,7 +61,7 @@ def end(
 
 @app.command("list")
 def list_(
-    ended: Annotated[bool, typer.Option("--all", help="Those that are over, too.")] = False,
+    ended: Ended = False,
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:

@@ -20,6 +20,8 @@ Database = Annotated[
 ]
 Actor = Annotated[str | None, typer.Option(metavar="NAME", help="Who does it (default: the user of this machine).")]
 
+Ended = Annotated[bool, typer.Option("--all", help="Those that are over, too.")]
+
 
 @contextmanager
 def open_ledger(dsn: str | None) -> "Iterator[Engine]":

@@ -12,6 +12,7 @@ from hanwave.errors import HanwaveError
 from hanwave.plain_json import read_json
 from hanwave.rollout.request import CampaignRequest, RequestError, parse_request
 
+Name = Annotated[str, typer.Option(help="The name it will have: who is in which wave depends on it.")]
 File = Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The request, JSON; or say it by options.")]
 Release = Annotated[str | None, typer.Option(metavar="RELEASE", help="The release to be installed.")]
 Many = list[str] | None
@@ -30,8 +31,21 @@ Forecast = Annotated[
 Approvals = Annotated[int | None, typer.Option(metavar="N", help="How many people, other than you, must approve it.")]
 
 
-def read_request(file: Path | None, options: dict[str, Any], policy: Path | None, actor: str | None) -> CampaignRequest:
-    """The request of a file or of options, by whoever asks for it; RequestError names the file and the field."""
+_FIELDS = {
+    "region": "regions",
+    "model": "models",
+    "from_": "firmware_versions",
+    "device": "devices",
+    "fallback": "fallbacks",
+}
+"""The request's own names of the options that may be given again."""
+
+
+def read_request(file: Path | None, policy: Path | None, actor: str | None, **options: Any) -> CampaignRequest:
+    """The request of a file or of options, by whoever asks for it; RequestError names the file and the field.
+
+    The options are named as the commands' parameters are: in the singular, since each is given once a value.
+    """
     given = _options(options)
     if file is not None and (given or policy):
         raise HanwaveError("give the request by a file or by options, not by both")
@@ -49,7 +63,7 @@ def read_request(file: Path | None, options: dict[str, Any], policy: Path | None
 
 
 def _options(options: dict[str, Any]) -> dict[str, Any]:
-    given = {name: value for name, value in options.items() if value}
+    given = {_FIELDS.get(name, name): value for name, value in options.items() if value}
     cohort = {name: given.pop(name) for name in ("regions", "models", "firmware_versions", "devices") if name in given}
     return given | ({"cohort": cohort} if cohort else {})
 

@@ -1,9 +1,8 @@
 """`hanwave campaign plan` and `start`."""
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
 from rich.console import Console
 
 from hanwave.cli import request_option
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 def plan(
     file: request_option.File = None,
-    name: Annotated[str, typer.Option(help="The name it will have: who is in which wave depends on it.")] = "plan",
+    name: request_option.Name = "plan",
     release: request_option.Release = None,
     region: request_option.Region = None,
     model: request_option.Model = None,
@@ -36,8 +35,8 @@ def plan(
 ) -> None:
     """Show what a campaign would do, to whom, and why not to others. Nothing is changed."""
     given = read_forecast(forecast) if forecast else None
-    options = {"release": release, "regions": region, "models": model, "firmware_versions": from_, "devices": device}
-    request = read_request(file, options | {"fallbacks": fallback, "approvals": approvals}, policy, actor)
+    options = {"release": release, "region": region, "model": model, "from_": from_, "device": device}
+    request = read_request(file, policy, actor, **options, fallback=fallback, approvals=approvals)
     from hanwave.cli.campaign.draft_view import draft_json, draft_page  # noqa: PLC0415
     from hanwave.rollout.statement import over_forecast  # noqa: PLC0415
 
@@ -65,8 +64,8 @@ def start(
     as_json: AsJson = False,
 ) -> None:
     """Freeze a campaign's plan, and start it. The same again changes nothing."""
-    options = {"release": release, "regions": region, "models": model, "firmware_versions": from_, "devices": device}
-    request = read_request(file, options | {"fallbacks": fallback, "approvals": approvals}, policy, actor)
+    options = {"release": release, "region": region, "model": model, "from_": from_, "device": device}
+    request = read_request(file, policy, actor, **options, fallback=fallback, approvals=approvals)
 
     async def begin(client: "Client") -> "Progress":
         return await (await client.start(name, request)).status()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def rehearse(
     file: request_option.File = None,
-    name: Annotated[str, typer.Option(help="The name it will have: who is in which wave depends on it.")] = "plan",
+    name: request_option.Name = "plan",
     release: request_option.Release = None,
     region: request_option.Region = None,
     model: request_option.Model = None,
@@ -51,8 +51,8 @@ def rehearse(
     """
     if learn and profile:
         raise HanwaveError("give --profile or --learn, not both: each says how devices behave")
-    options = {"release": release, "regions": region, "models": model, "firmware_versions": from_, "devices": device}
-    request = read_request(file, options | {"fallbacks": fallback, "approvals": approvals}, policy, actor)
+    options = {"release": release, "region": region, "model": model, "from_": from_, "device": device}
+    request = read_request(file, policy, actor, **options, fallback=fallback, approvals=approvals)
     if plots and plots.suffix.lower() not in (".svg", ".png"):
         raise HanwaveError(f"the plots' file {str(plots)[-60:]!r} should end in .svg or .png")
     given = _profile(profile) if profile else None
