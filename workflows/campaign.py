@@ -205,9 +205,11 @@ class FirmwareCampaign:
         key = verb.key or (update.id if update else None)
         return Act(self._name, verb.actor, verb.reason, key, **more)
 
-    async def _act(self, activity: Any, act: Act) -> Any:
+    async def _act(self, activity: Any, verb: verbs.Verb, act: Act) -> Any:
         # Whoever starts a campaign may act upon it at once: what is refused, the ledger refuses, once there is a plan.
         await workflow.wait_condition(lambda: self._view is not None)
+        if verb.user_id not in (None, self._known.user_id):
+            _refuse(f"{verb.actor} acts for {verb.user_id}, and this campaign is another User ID's: act upon your own")
         result = await self._ask(activity, act)
         self._changed = True
         return result
@@ -216,7 +218,7 @@ class FirmwareCampaign:
     async def approve(self, raw: Any = None) -> int:
         """Approve the plan: {"actor": "bob", "digest": "<the plan's>"}; the author cannot. Returns how many did."""
         verb = verbs.read(verbs.Approve, raw)
-        return int(await self._act(CampaignActivities.approve_plan, self._by(verb, digest=verb.digest)))
+        return int(await self._act(CampaignActivities.approve_plan, verb, self._by(verb, digest=verb.digest)))
 
     @approve.validator
     def _check_approve(self, raw: Any = None) -> None:
@@ -242,7 +244,7 @@ class FirmwareCampaign:
     async def pause(self, raw: Any = None) -> str:
         """Stop for a while: {"actor": "ann", "reason": "...", "leg": "distribute" or "activate" (else both)}."""
         verb = verbs.read(verbs.Pause, raw)
-        await self._act(CampaignActivities.pause_campaign, self._by(verb, leg=verb.leg))
+        await self._act(CampaignActivities.pause_campaign, verb, self._by(verb, leg=verb.leg))
         return f"{verb.leg or 'every forward leg'} is paused"
 
     @pause.validator
@@ -254,7 +256,7 @@ class FirmwareCampaign:
         """Lift what stops this campaign, or with "leg" the pauses of that leg: {"actor": "ann", "reason": "...", "digest"}."""
         verb = verbs.read(verbs.Resume, raw)
         act = self._by(verb, digest=verb.digest, leg=verb.leg)
-        lifted: list[str] = await self._act(CampaignActivities.resume_campaign, act)
+        lifted: list[str] = await self._act(CampaignActivities.resume_campaign, verb, act)
         return lifted
 
     @resume.validator
@@ -265,7 +267,7 @@ class FirmwareCampaign:
     async def go_on(self, raw: Any = None) -> str:
         """Begin the next wave although the gate did not pass: {"actor": "ann", "reason": "...", "digest": "the plan's"}."""
         verb = verbs.read(verbs.Widen, raw)
-        wave = await self._act(CampaignActivities.let_go_on, self._by(verb, digest=verb.digest))
+        wave = await self._act(CampaignActivities.let_go_on, verb, self._by(verb, digest=verb.digest))
         return f"the gate of wave {wave} is passed by {verb.actor}"
 
     @go_on.validator
@@ -277,7 +279,7 @@ class FirmwareCampaign:
         """Go slower, or again as fast as planned: {"actor": "ann", "reason": "...", "digest": "...", "per_second": 2.5}."""
         verb = verbs.read(verbs.ChangePace, raw)
         act = self._by(verb, digest=verb.digest, per_second=verb.per_second)
-        before = await self._act(CampaignActivities.change_pace, act)
+        before = await self._act(CampaignActivities.change_pace, verb, act)
         return f"{verb.per_second:g} activations a second at most, after {before:g}"
 
     @change_pace.validator
@@ -289,7 +291,7 @@ class FirmwareCampaign:
         """End one device's update: {"actor": "ann", "reason": "...", "device": "its EUI-64"}; what was sent is awaited."""
         verb = verbs.read(verbs.CancelDevice, raw)
         act = self._by(verb, device=verb.device)
-        cancelled: CancelledDevice = await self._act(CampaignActivities.cancel_device, act)
+        cancelled: CancelledDevice = await self._act(CampaignActivities.cancel_device, verb, act)
         return cancelled
 
     @cancel_device.validator
@@ -303,7 +305,7 @@ class FirmwareCampaign:
         await workflow.wait_condition(lambda: self._view is not None)
         releases = list(verb.releases or self._known.fallbacks)
         act = self._by(verb, digest=verb.digest, releases=releases)
-        restored: Restore = await self._act(CampaignActivities.plan_rollback, act)
+        restored: Restore = await self._act(CampaignActivities.plan_rollback, verb, act)
         return restored
 
     @roll_back.validator

@@ -30,6 +30,8 @@ class Verb(BaseModel):
     reason: Why
     key: str | None = Field(default=None, min_length=1, max_length=200)
     """The act's idempotency key: the same again is the same act. The Update's own id where none is given."""
+    user_id: Device | None = None
+    """For which User ID the actor acts: an act upon another's campaign is refused. Without it, for the campaign's own."""
 
 
 class Approve(Verb):

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hanwave.cli.ledger_option import Actor, Database, actor_or_user, now, open_ledger, own_user_id, time_option
+from hanwave.cli.ledger_option import Actor, Database, Ended, actor_or_user, now, open_ledger, own_user_id, time_option
 from hanwave.cli.output import AsJson, emit
 from hanwave.ledger import holds
 from hanwave.ledger.database import connect
@@ -26,7 +26,7 @@ def place(
     as_json: AsJson = False,
 ) -> None:
     """Place a hold: from now on no permit is given for what it names."""
-    hold = holds.NewHold(scope, value, reason, actor_or_user(actor), time_option(until, "--until"))
+    hold = holds.NewHold(scope, value, reason, actor_or_user(actor), time_option(until, "--until"), own_user_id())
     with open_ledger(database) as ledger, connect(ledger) as connection:
         emit({"id": holds.place(connection, hold, now())}, as_json=as_json)
 
@@ -41,17 +41,17 @@ def lift(
 ) -> None:
     """Lift a hold."""
     with open_ledger(database) as ledger, connect(ledger) as connection:
-        holds.lift(connection, hold, reason, actor_or_user(actor), now())
+        holds.lift(connection, hold, reason, actor_or_user(actor), now(), own_user_id())
     emit({"id": hold, "lifted": True}, as_json=as_json)
 
 
 @app.command("list")
 def list_(
-    ended: Annotated[bool, typer.Option("--all", help="Those that are over, too.")] = False,
+    ended: Ended = False,
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the holds that are in force."""
+    """List the holds that are in force: of the setting user_id, if any, and those of all."""
     with open_ledger(database) as ledger, connect(ledger) as connection:
         found = holds.listed(connection, now(), ended=ended, user_id=own_user_id())
     emit({"holds": [asdict(hold) for hold in found]}, as_json=as_json)

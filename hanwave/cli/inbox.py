@@ -7,7 +7,7 @@ import typer
 from sqlalchemy import Engine
 
 from hanwave import settings
-from hanwave.cli.ledger_option import Database, now, open_ledger
+from hanwave.cli.ledger_option import Database, now, open_ledger, own_user_id
 from hanwave.cli.output import AsJson, emit
 from hanwave.duis import TrustStore
 from hanwave.keys import load_trust
@@ -34,7 +34,7 @@ def list_(dsn: Database = None, as_json: AsJson = False) -> None:
                     "verified": each.verified,
                     "reason": each.reason,
                 }
-                for each in receipt.refused(connection)
+                for each in receipt.refused(connection, user_id=own_user_id())
             ],
         }
     emit(facts, as_json=as_json)
@@ -62,10 +62,10 @@ def replay(
 
 def _waiting(ledger: Engine) -> list[int]:
     with ledger.connect() as connection:
-        return [each.id for each in receipt.refused(connection)]
+        return [each.id for each in receipt.refused(connection, user_id=own_user_id())]
 
 
 def _replay(ledger: Engine, number: int, trust: TrustStore) -> str | None:
     # One transaction each: what one message takes does not hang on the next.
     with ledger.begin() as connection:
-        return receipt.replay(connection, number, trust, now())
+        return receipt.replay(connection, number, trust, now(), own_user_id())

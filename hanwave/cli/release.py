@@ -72,7 +72,7 @@ def sign(
 
 @app.command("list")
 def list_(database: Database = None, as_json: AsJson = False) -> None:
-    """List the releases."""
+    """List the releases, and who has an image of each: of the setting user_id alone, if any."""
     with open_ledger(database) as ledger, connect(ledger) as connection:
         found = releases.listed(connection, own_user_id())
     emit({"releases": [asdict(release) for release in found]}, as_json=as_json)

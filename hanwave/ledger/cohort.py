@@ -38,6 +38,7 @@ _COHORT = text(
             AND NOT EXISTS (SELECT 1 FROM campaign s WHERE s.name = u.campaign AND s.urgent))
     LEFT JOIN LATERAL (
         SELECT reason FROM hold WHERE lifted_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+        AND (user_id IS NULL OR user_id = :user_id)
         AND (scope, value) IN (('device', d.eui), ('model', d.manufacturer || '/' || d.model), ('region', d.region),
                                ('hub', d.hub), ('home', coalesce(d.home, d.hub))) LIMIT 1
     ) h ON true

@@ -42,6 +42,7 @@ _WHY = text(
     LEFT JOIN device d ON d.eui = u.eui
     LEFT JOIN LATERAL (
         SELECT reason FROM hold WHERE lifted_at IS NULL AND (expires_at IS NULL OR expires_at > :now)
+        AND (user_id IS NULL OR user_id = :user_id)
         AND (scope, value) IN (('device', d.eui), ('model', d.manufacturer || '/' || d.model), ('region', d.region),
                                ('hub', d.hub), ('home', coalesce(d.home, d.hub))) LIMIT 1
     ) h ON true

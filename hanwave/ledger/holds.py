@@ -28,6 +28,8 @@ class Hold:
     placed_at: datetime
     expires_at: datetime | None = None
     lifted_at: datetime | None = None
+    user_id: str | None = None
+    """Of which User ID's campaigns; None: of all."""
 
     def holds(self, now: datetime) -> bool:
         """Whether it is in force at that time."""
@@ -43,6 +45,8 @@ class NewHold:
     reason: str
     owner: str
     expires_at: datetime | None = None
+    user_id: str | None = None
+    """Of which User ID's campaigns; None: of all."""
 
 
 def place(connection: Connection, hold: NewHold, now: datetime) -> int:
@@ -56,11 +60,13 @@ def place(connection: Connection, hold: NewHold, now: datetime) -> int:
             f" {now:%Y-%m-%d %H:%M %Z}"
         )
     statement = text(
-        "INSERT INTO hold (scope, value, reason, owner, placed_at, expires_at)"
-        " VALUES (:scope, :value, :reason, :owner, :now, :expires) RETURNING id"
+        "INSERT INTO hold (scope, value, reason, owner, user_id, placed_at, expires_at)"
+        " VALUES (:scope, :value, :reason, :owner, :user_id, :now, :expires) RETURNING id"
     )
     values = {"scope": hold.scope, "value": value, "reason": hold.reason, "owner": hold.owner, "now": now}
-    hold_id = int(connection.execute(statement, values | {"expires": hold.expires_at}).scalar_one())
+    hold_id = int(
+        connection.execute(statement, values | {"expires": hold.expires_at, "user_id": hold.user_id}).scalar_one()
+    )
     # The note is exported with the audit chain, and a home's key is a customer's identifier.
     document = {"scope": hold.scope, "value": None if hold.scope == "home" else value}
     notes.add(connection, notes.Said(hold.owner, "place_hold", f"hold/{hold_id}", hold.reason, document), now)
@@ -87,26 +93,29 @@ def _value(hold: NewHold) -> str:
     raise LedgerError(f"the hold's scope holds {hold.scope[:40]!r}, it should be one of {', '.join(SCOPES)}")
 
 
-def lift(connection: Connection, hold_id: int, reason: str, actor: str, now: datetime) -> None:
-    """Lift a hold; LedgerError where it is not there, was lifted before, or no reason is given."""
+def lift(
+    connection: Connection, hold_id: int, reason: str, actor: str, now: datetime, user_id: str | None = None
+) -> None:
+    """Lift a hold; LedgerError where it is not there (or another's than that User ID's), was lifted, or no reason is given."""
     if not reason.strip():
         raise LedgerError("lifting a hold needs a reason")
-    statement = text("UPDATE hold SET lifted_at = :now WHERE id = :id AND lifted_at IS NULL")
-    if connection.execute(statement, {"id": hold_id, "now": now}).rowcount == 0:
+    statement = text(f"UPDATE hold SET lifted_at = :now WHERE id = :id AND lifted_at IS NULL AND {_OF}")
+    if connection.execute(statement, {"id": hold_id, "now": now, "user": user_id}).rowcount == 0:
         raise LedgerError(
             f"there is no hold {hold_id} that is not lifted: `hanwave hold list` shows those that are open"
         )
     notes.add(connection, notes.Said(actor, "lift_hold", f"hold/{hold_id}", reason), now)
 
 
+_OF = "(CAST(:user AS text) IS NULL OR user_id IS NULL OR user_id = :user)"
 _LISTED = text(
     f"""
-    SELECT h.id, h.scope, h.value, h.reason, h.owner, h.placed_at, h.expires_at, h.lifted_at FROM hold h
+    SELECT h.id, h.scope, h.value, h.reason, h.owner, h.placed_at, h.expires_at, h.lifted_at, h.user_id FROM hold h
     LEFT JOIN LATERAL (
         SELECT bool_or({RESPONSIBLE.format(user=":user")}) AS ours FROM device d WHERE (h.scope = 'device' AND d.eui = h.value)
             OR (h.scope = 'hub' AND d.hub = h.value) OR (h.scope = 'home' AND coalesce(d.home, d.hub) = h.value)
     ) f ON CAST(:user AS text) IS NOT NULL AND h.scope IN ('device', 'hub', 'home')
-    WHERE coalesce(f.ours, true) ORDER BY h.id
+    WHERE {_OF} AND coalesce(f.ours, true) ORDER BY h.id
     """
 )
 
@@ -114,8 +123,7 @@ _LISTED = text(
 def listed(connection: Connection, now: datetime, *, ended: bool = False, user_id: str | None = None) -> list[Hold]:
     """The holds that are in force at that time, oldest first; with ended, those that are over too.
 
-    Where a User ID is given, those on another supplier's devices, hubs and homes alone are not told; a model's and a
-    region's are the installation's.
+    Where a User ID is given, its own and those of all, but for those on another supplier's devices, hubs and homes alone.
     """
     rows = connection.execute(_LISTED, {"user": user_id})
     holds = [Hold(**row._mapping) for row in rows]  # noqa: SLF001 - the documented way to a row's names

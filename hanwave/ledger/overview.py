@@ -59,6 +59,8 @@ class View:
     """Devices on paths of several hops whose updates are open, by the hop in hand: "hop 1 of 2"."""
     pace: float | None = None
     """Activations a second, over all, that it may have now."""
+    user_id: str = ""
+    """Whose campaign it is."""
     seen: dict[str, int] = field(default_factory=dict)
     """Of a shadow: what became of how many devices by others' doing, the most first."""
 
@@ -73,7 +75,7 @@ def view(connection: Connection, name: str, now: datetime | None = None) -> View
     """The campaign of that name, with what holds devices back where the time is given; None where there is none."""
     row = connection.execute(
         text(
-            "SELECT c.release, c.digest, c.status, c.author, c.request, c.restored, r.document->>'fallback' AS fallback"
+            "SELECT c.user_id, c.release, c.digest, c.status, c.author, c.request, c.restored, r.document->>'fallback' AS fallback"
             " FROM campaign c JOIN release r ON r.name = c.release WHERE c.name = :name"
         ),
         {"name": name},
@@ -97,6 +99,7 @@ def view(connection: Connection, name: str, now: datetime | None = None) -> View
         held=_held(connection, name, now) if now else [],
         hops=_hops(connection, name) if campaigns.frame(connection, name).longer else {},
         pace=throttle.pace(connection, name),
+        user_id=row.user_id,
         seen=shadows.seen(connection, name) if campaigns.frame(connection, name).shadow else {},
     )
 

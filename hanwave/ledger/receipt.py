@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 from hanwave import duis
 from hanwave.credentials import CredentialError
 from hanwave.ledger import inbox
+from hanwave.rollout.evidence import addressee
 
 _NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -96,19 +97,40 @@ class Refused:
 _WAITING = "((NOT verified AND routed_at IS NULL) OR (verified AND route = 'unread'))"
 
 
-def refused(connection: Connection, most: int = 1000) -> list[Refused]:
-    """The messages that could not be verified or understood, and were not yet replayed with success, oldest first."""
+def refused(connection: Connection, most: int = 1000, user_id: str | None = None) -> list[Refused]:
+    """The messages that could not be verified or understood, and were not yet replayed with success, oldest first.
+
+    Where a User ID is given, without those that say that they are for another.
+    """
     rows = connection.execute(
         text(
-            "SELECT id, received_at, length(raw) AS size, copies, verified, note FROM inbox"
+            "SELECT id, received_at, length(raw) AS size, copies, verified, note, raw FROM inbox"
             f" WHERE {_WAITING} ORDER BY id LIMIT :most"
         ),
         {"most": most},
     )
-    return [Refused(row.id, row.received_at, row.size, row.copies, row.verified, row.note or "") for row in rows]
+    return [
+        Refused(row.id, row.received_at, row.size, row.copies, row.verified, row.note or "")
+        for row in rows
+        if _may_be_for(user_id, row.raw)
+    ]
 
 
-def replay(connection: Connection, message_id: int, trust: duis.TrustStore, now: datetime) -> str | None:
+def _may_be_for(user_id: str | None, raw: bytes) -> bool:
+    """Whether a message is not for another User ID, by its own word, which nobody need have signed."""
+    if user_id is None:
+        return True
+    try:
+        message = duis.read(raw)
+    except duis.DuisError:
+        return True
+    to = addressee(message) if isinstance(message, duis.Response) else None
+    return to is None or str(to) == user_id
+
+
+def replay(
+    connection: Connection, message_id: int, trust: duis.TrustStore, now: datetime, user_id: str | None = None
+) -> str | None:
     """Judge a refused message again, by the certificates that were valid when it came; the reason, if still refused.
 
     A verified one goes the way of every message; the refused row stays, and says under which key it was taken in. One
@@ -118,7 +140,7 @@ def replay(connection: Connection, message_id: int, trust: duis.TrustStore, now:
         text(f"SELECT raw, received_at, verified FROM inbox WHERE id = :id AND {_WAITING} FOR UPDATE"),
         {"id": message_id},
     ).one_or_none()
-    if row is None:
+    if row is None or not _may_be_for(user_id, row.raw):
         return f"message {message_id} is not one that waits to be judged again: `hanwave inbox list` shows those"
     if row.verified:
         connection.execute(

@@ -134,7 +134,7 @@ _HOLDS = text(
     " AND (h.expires_at IS NULL OR h.expires_at > now())"
     " AND (h.scope, h.value) IN (('device', d.eui), ('model', d.manufacturer || '/' || d.model), ('region', d.region),"
     " ('hub', d.hub), ('home', coalesce(d.home, d.hub))) WHERE d.eui = :eui"
-    f" AND {_OURS} ORDER BY h.id"
+    f" AND {_OURS} AND (CAST(:user AS text) IS NULL OR coalesce(h.user_id, :user) = :user) ORDER BY h.id"
 )
 # A note on a device names the campaign that it is of, if any: another User ID's is not told.
 _NOTES = text(

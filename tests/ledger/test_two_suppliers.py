@@ -1,18 +1,24 @@
 """Two suppliers' User IDs on one installation see nothing of each other. On a real PostgreSQL, with Temporal away."""
 
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 import hanwave
+from hanwave import duis
 from hanwave.client import NoCampaignError
+from hanwave.credentials import Role
 from hanwave.errors import HanwaveError
-from hanwave.ledger import campaigns, permit
+from hanwave.identifiers import EUI64
+from hanwave.ledger import campaigns, eligible, holds, inbox, permit, receipt, releases
+from hanwave.ledger.standing import standings
 from hanwave.rollout.events import Leg
 from hanwave.rollout.policy import Policy, Wave
 from hanwave.settings import Settings
 from tests.ledger.test_permit_and_outbox import activate, distribute, hold_image, send
+from tests.support import messages as m
 from tests.support.ledger import ACB, US, World, eui
 
 pytestmark = pytest.mark.ledger
@@ -121,3 +127,46 @@ async def test_a_request_in_anothers_name_is_refused(two, as_):
         with pytest.raises(HanwaveError, match=f"user_id: {THEM} is not the User ID of this client") as refused:
             await client.plan("autumn", {"release": "r2", "user_id": THEM})
     assert len(str(refused.value)) <= 240
+
+
+def test_a_hold_of_one_binds_its_own_campaigns_alone_and_only_it_sees_and_lifts_it(two):
+    with two.engine.begin() as connection:
+        ours = holds.place(connection, holds.NewHold("region", "South", "storm", "ann", user_id=US), two.now)
+        everyones = holds.place(connection, holds.NewHold("device", eui(7), "a visit", "root"), two.now)
+        seen = {user: [h.id for h in holds.listed(connection, two.now, user_id=user)] for user in (US, THEM, None)}
+        assert seen == {US: [ours, everyones], THEM: [everyones], None: [ours, everyones]}
+        reasons = [held_back(connection, name, two.now) for name in ("spring", "summer")]
+        assert reasons == [["on hold: storm"], []]
+    with two.engine.begin() as connection, pytest.raises(HanwaveError, match=f"there is no hold {ours} that is not"):
+        holds.lift(connection, ours, "why not", "eve", two.now, THEM)
+    with two.engine.begin() as connection:
+        holds.lift(connection, ours, "it is over", "ann", two.now, US)
+
+
+def held_back(connection: Connection, campaign: str, now: datetime) -> list[str]:
+    rows = connection.execute(text("SELECT id FROM campaign_device WHERE campaign = :name"), {"name": campaign})
+    devices = standings(connection, rows.scalars(), now)
+    frame = campaigns.frame(connection, campaign)
+    return list(eligible.why_not(connection, frame, Leg.DISTRIBUTE, devices, now).values())
+
+
+def test_of_what_waits_at_the_door_nobody_sees_or_replays_what_is_anothers(two):
+    theirs = duis.write(m.device_alert("8F1B", b"x", at=two.now, to=EUI64.parse(THEM)))
+    with two.engine.begin() as connection:
+        for key, raw in (("1", theirs), ("2", b"<nobody knows/>")):
+            inbox.store(connection, key, raw, two.now, verified=False, note="no trusted certificate")
+        seen = {user: len(receipt.refused(connection, user_id=user)) for user in (US, THEM)}
+        assert seen == {US: 1, THEM: 2}
+        (first, _) = receipt.refused(connection)
+        trust = duis.TrustStore([], Role.ACCESS_CONTROL_BROKER)
+        assert "is not one that waits" in str(receipt.replay(connection, first.id, trust, two.now, US))
+        assert "is not one that waits" not in str(receipt.replay(connection, first.id, trust, two.now, THEM))
+
+
+def test_of_a_releases_images_each_sees_its_own_and_everyones(two):
+    with two.engine.begin() as connection:
+        for user in (US, THEM, ""):
+            statement = "INSERT INTO signed_image (release, user_id, image, added_at) VALUES ('r2', :user, '', :now)"
+            connection.execute(text(statement), {"user": user, "now": two.now})
+        seen = [releases.listed(connection, user)[0].images for user in (US, THEM, None)]
+    assert seen == [[US, "everyone"], [THEM, "everyone"], [US, THEM, "everyone"]]

@@ -167,6 +167,11 @@ async def test_an_update_with_a_key_is_one_act_however_often_it_is_sent(fleet, t
         with pytest.raises(WorkflowUpdateFailedError) as refused:
             await handle.execute_update("pause", {**given, "leg": "activate"})
         assert "the key 'storm-of-monday' was used for another pause" in str(refused.value.cause)
+        with pytest.raises(WorkflowUpdateFailedError) as refused:
+            await handle.execute_update("pause", {"actor": "eve", "reason": "why not", "user_id": eui(7)})
+        assert f"eve acts for {eui(7)}, and this campaign is another User ID's" in str(refused.value.cause)
+        await handle.execute_update("pause", {**given, "user_id": US})
+        assert fleet.count("stop") == fleet.count("note") == 1
         await handle.terminate()
 
 

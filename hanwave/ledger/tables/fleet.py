@@ -56,6 +56,8 @@ class Hold(SQLModel, table=True):
     value: str
     reason: str
     owner: str
+    user_id: str | None = None
+    """Of which User ID's campaigns; null: of all."""
     placed_at: datetime = time_column()
     expires_at: datetime | None = time_column(optional=True)
     lifted_at: datetime | None = time_column(optional=True)

@@ -146,6 +146,7 @@ def upgrade() -> None:  # noqa: PLR0915 - as many as there are tables and indexe
         sa.Column("value", sa.String(), nullable=False),
         sa.Column("reason", sa.String(), nullable=False),
         sa.Column("owner", sa.String(), nullable=False),
+        sa.Column("user_id", sa.String(), nullable=True),
         sa.Column("placed_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("lifted_at", sa.DateTime(timezone=True), nullable=True),
