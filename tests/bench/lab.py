@@ -25,9 +25,9 @@ from workers.bench.bench import Bench
 from workers.bench.image import BenchImage
 from workers.bench.radio import bench_config, bench_radio
 
-SIZE = 20_000
-"""Octets of an image: 400 blocks of 50."""
-BLOCKS = 400
+SIZE = 10_000
+"""Octets of an image: 200 blocks of 50."""
+BLOCKS = 200
 BenchRadio = bench_radio(VirtualRadio)
 
 

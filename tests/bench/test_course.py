@@ -88,7 +88,7 @@ def test_a_cancel_reaches_the_device():
     async def course():
         async with lab(conditions=USUAL) as bench:
             control = Control()
-            after(10, control.abort)
+            after(5, control.abort)
             report = await bench.update(gb_image(), control=control)
             assert (report.outcome, report.was_told) == (Outcome.CANCELLED, True)
             assert (bench.device.books.aborts, len(bench.device.memory.image)) == (1, 0)
@@ -100,12 +100,12 @@ def test_a_cancel_that_cannot_reach_the_device_says_so():
     async def course():
         async with lab(conditions=USUAL) as bench:
             control = Control()
-            after(10, bench.device.power_off)
-            after(11, control.abort)
+            after(5, bench.device.power_off)
+            after(6, control.abort)
             began = now()
             report = await bench.update(gb_image(), control=control)
             assert (report.outcome, report.was_told) == (Outcome.CANCELLED, False)
-            assert 130 < now() - began < 133
+            assert 125 < now() - began < 128
 
     run_virtually(course())
 
@@ -131,16 +131,16 @@ def test_a_pause_holds_the_device_where_it_is():
     async def course():
         async with lab(conditions=USUAL) as bench:
             control, seen = Control(), []
-            after(10, control.pause)
-            after(310, control.resume)
+            after(5, control.pause)
+            after(305, control.resume)
             began = now()
             report = await bench.update(gb_image(), control=control, on_progress=seen.append)
             assert (report.outcome, report.repeats, bench.device.books.blocks) == (Outcome.ACTIVATED, 0, BLOCKS)
-            assert 324 < now() - began < 360
+            assert 312 < now() - began < 350
             assert bench.device.books.waits == 10
             paused = {each.offset for each in seen if each.stage is Stage.PAUSED}
             assert len(paused) == 1
-            assert paused.pop() == pytest.approx(10 / 0.06 * 50, abs=200)
+            assert paused.pop() == pytest.approx(5 / 0.06 * 50, abs=200)
 
     run_virtually(course())
 
@@ -150,7 +150,7 @@ def test_progress_says_how_fast_and_how_long():
         async with lab(conditions=USUAL) as bench:
             seen = []
             await bench.update(gb_image(), on_progress=seen.append)
-            middle = seen[12]
+            middle = seen[6]
             assert middle.stage is Stage.DOWNLOADING
             assert middle.rate == pytest.approx(50 / 0.06, rel=0.05)
             assert middle.seconds_left == pytest.approx((SIZE - middle.offset) / middle.rate)
@@ -240,11 +240,10 @@ async def restarted(bench: Lab) -> Bench:
 def test_a_killed_server_loses_no_block_and_sends_none_twice():
     async def course():
         async with lab(*[Make()] * 5, habits=Habits(retries=20), conditions=USUAL) as bench:
-            image = gb_image()
             running = [
-                asyncio.ensure_future(bench.bench.update(each.eui, image, BenchPolicy())) for each in bench.devices
+                asyncio.ensure_future(bench.bench.update(each.eui, SMALL, BenchPolicy())) for each in bench.devices
             ]
-            await asyncio.sleep(10)
+            await asyncio.sleep(2)
             bench.air.coordinator = None  # killed: nobody answers any more
             for each in running:
                 await stop(each)
@@ -253,10 +252,10 @@ def test_a_killed_server_loses_no_block_and_sends_none_twice():
             again = await restarted(bench)
             await asyncio.sleep(2)  # nobody has begun the updates again yet: the devices must not be told ABORT
             assert [len(device.memory.image) for device in bench.devices] == held
-            reports = await asyncio.gather(*(again.update(each.eui, image, BenchPolicy()) for each in bench.devices))
+            reports = await asyncio.gather(*(again.update(each.eui, SMALL, BenchPolicy()) for each in bench.devices))
             assert {report.outcome for report in reports} == {Outcome.ACTIVATED}
             assert [report.first_offset for report in reports] == held
-            assert {device.books.blocks for device in bench.devices} == {BLOCKS}
+            assert {device.books.blocks for device in bench.devices} == {80}
             assert {device.books.aborts + device.books.discards for device in bench.devices} == {0}
 
     run_virtually(course())
@@ -370,13 +369,13 @@ def test_a_cancel_in_the_queue_needs_no_turn():
         async with lab(*makes, conditions=USUAL) as bench:
             controls = [Control() for _ in makes]
             running = [
-                asyncio.ensure_future(bench.bench.update(each.eui, gb_image(), BenchPolicy(), control=control))
+                asyncio.ensure_future(bench.bench.update(each.eui, SMALL, BenchPolicy(), control=control))
                 for each, control in zip(bench.devices, controls, strict=True)
             ]
-            after(5, controls[2].abort)
+            after(2, controls[2].abort)
             began = now()
             assert (await running[2]).outcome is Outcome.CANCELLED
-            assert now() - began < 6
+            assert now() - began < 3
             assert [(await each).outcome for each in running[:2]] == [Outcome.ACTIVATED] * 2
 
     run_virtually(course())

@@ -77,33 +77,33 @@ def unsent(outcome: Outcome, **more: Any) -> Scenario:
 
 PAGES = Habits(page=512)
 WORKS = {
-    "clean, 30 ms each way": Scenario(Outcome.ACTIVATED, (24, 30)),
-    "the form with sub-elements": Scenario(Outcome.ACTIVATED, (24, 30), zigbee_image()),
-    "5 % lost each way, a new number on each retry": Scenario(Outcome.ACTIVATED, (24, 120), conditions=lossy(0.05)),
+    "clean, 30 ms each way": Scenario(Outcome.ACTIVATED, (12, 20)),
+    "the form with sub-elements": Scenario(Outcome.ACTIVATED, (12, 20), zigbee_image()),
+    "5 % lost each way, a new number on each retry": Scenario(Outcome.ACTIVATED, (12, 120), conditions=lossy(0.05)),
     "5 % lost each way, the same number on each retry": Scenario(
-        Outcome.ACTIVATED, (24, 120), conditions=lossy(0.05), habits=Habits(keeps_tsn=True)
+        Outcome.ACTIVATED, (12, 120), conditions=lossy(0.05), habits=Habits(keeps_tsn=True)
     ),
     "5 % lost each way, three retries of a second": Scenario(
-        Outcome.ACTIVATED, (24, 300), conditions=lossy(0.05), habits=Habits(keeps_tsn=True, retries=3)
+        Outcome.ACTIVATED, (12, 300), conditions=lossy(0.05), habits=Habits(keeps_tsn=True, retries=3)
     ),
-    "30 % lost each way": Scenario(Outcome.ACTIVATED, (24, 600), conditions=lossy(0.3), habits=Habits(retries=30)),
+    "30 % lost each way": Scenario(Outcome.ACTIVATED, (12, 600), conditions=lossy(0.3), habits=Habits(retries=30)),
     "30 % lost each way, a client that gives up after three": Scenario(
-        Outcome.ACTIVATED, (24, 3600), conditions=lossy(0.3), habits=Habits(retries=3)
+        Outcome.ACTIVATED, (12, 3600), conditions=lossy(0.3), habits=Habits(retries=3)
     ),
     "20 % of the acknowledgements lost": Scenario(
-        Outcome.ACTIVATED, (24, 120), conditions=Conditions(latency=0.03, ack_loss=0.2)
+        Outcome.ACTIVATED, (12, 120), conditions=Conditions(latency=0.03, ack_loss=0.2)
     ),
     "one channel that all share": Scenario(
-        Outcome.ACTIVATED, (24, 60), conditions=Conditions(latency=0.03, jitter=0.005, airtime=0.0078)
+        Outcome.ACTIVATED, (12, 60), conditions=Conditions(latency=0.03, jitter=0.005, airtime=0.0078)
     ),
-    # A page ends in a short block: 430 of them.
-    "pages of 512 octets": Scenario(Outcome.ACTIVATED, (10, 40), habits=PAGES, blocks=430),
-    "pages, 5 % lost": Scenario(Outcome.ACTIVATED, (10, 120), conditions=lossy(0.05), habits=PAGES, blocks=430),
-    "a client that takes 40 octets": Scenario(Outcome.ACTIVATED, (24, 60), habits=Habits(block=40), blocks=500),
-    "a policy of 32 octets": Scenario(Outcome.ACTIVATED, (24, 60), policy=BenchPolicy(block=32), blocks=625),
+    # A page ends in a short block.
+    "pages of 512 octets": Scenario(Outcome.ACTIVATED, (5, 25), habits=PAGES, blocks=215),
+    "pages, 5 % lost": Scenario(Outcome.ACTIVATED, (5, 120), conditions=lossy(0.05), habits=PAGES, blocks=215),
+    "a client that takes 40 octets": Scenario(Outcome.ACTIVATED, (12, 60), habits=Habits(block=40), blocks=250),
+    "a policy of 32 octets": Scenario(Outcome.ACTIVATED, (12, 60), policy=BenchPolicy(block=32), blocks=313),
     "a sleeper that polls every 7 s": Scenario(
         Outcome.ACTIVATED,
-        (2800, 3100),
+        (1400, 1600),
         make=Make(is_mains=False),
         habits=Habits(timeout=30),
         poll=7.0,
@@ -118,60 +118,60 @@ WORKS = {
     "ten minutes between two blocks": Scenario(
         Outcome.ACTIVATED, (17_900, 18_100), gb_image(SMALL), habits=Habits(rest=600), blocks=30
     ),
-    "no power for 5 s": Scenario(Outcome.ACTIVATED, (29, 45), off_at=8000, off_for=5),
-    "no power for 40 s": Scenario(Outcome.ACTIVATED, (64, 80), off_at=8000, off_for=40),
-    "no power for ten minutes": Scenario(Outcome.ACTIVATED, (624, 660), off_at=8000, off_for=600),
-    # 160 blocks are fetched twice: the device forgot them.
+    "no power for 5 s": Scenario(Outcome.ACTIVATED, (17, 30), off_at=4000, off_for=5),
+    "no power for 40 s": Scenario(Outcome.ACTIVATED, (52, 70), off_at=4000, off_for=40),
+    "no power for ten minutes": Scenario(Outcome.ACTIVATED, (612, 640), off_at=4000, off_for=600),
+    # 80 blocks are fetched twice: the device forgot them.
     "no power for 5 s, and a device that forgets": Scenario(
-        Outcome.ACTIVATED, (80, 140), off_at=8000, off_for=5, habits=Habits(resumes=False), blocks=BLOCKS + 160
+        Outcome.ACTIVATED, (70, 100), off_at=4000, off_for=5, habits=Habits(resumes=False), blocks=BLOCKS + 80
     ),
-    "a restart of 130 s": Scenario(Outcome.ACTIVATED, (154, 190), boot_time=130, habits=Habits(timeout=5)),
+    "a restart of 130 s": Scenario(Outcome.ACTIVATED, (142, 180), boot_time=130, habits=Habits(timeout=5)),
     "an image for this one device": Scenario(
-        Outcome.ACTIVATED, (24, 30), zigbee_image(destination=eui(1), security_credential=2)
+        Outcome.ACTIVATED, (12, 20), zigbee_image(destination=eui(1), security_credential=2)
     ),
     "an image for this one device, asked for as such": Scenario(
-        Outcome.ACTIVATED, (24, 30), zigbee_image(destination=eui(1)), habits=Habits(asks_specific=True)
+        Outcome.ACTIVATED, (12, 20), zigbee_image(destination=eui(1)), habits=Habits(asks_specific=True)
     ),
     "an image for any hardware, a device that does not tell its own": Scenario(
-        Outcome.ACTIVATED, (24, 30), zigbee_image(hardware=None), make=Make(hardware=None)
+        Outcome.ACTIVATED, (12, 20), zigbee_image(hardware=None), make=Make(hardware=None)
     ),
     "older, and both sides allow it": Scenario(
         Outcome.ACTIVATED,
-        (24, 30),
+        (12, 20),
         version=5,
         habits=Habits(may_downgrade=True),
         policy=BenchPolicy(may_downgrade=True),
     ),
     "Smart Energy, with APS encryption": Scenario(
         Outcome.ACTIVATED,
-        (24, 30),
+        (12, 20),
         make=Make(profile=Profile.SMART_ENERGY),
         habits=Habits(discovers=True),
         policy=BenchPolicy(aps_encryption=True),
     ),
     "Smart Energy, the same octets on each retry": Scenario(
         Outcome.ACTIVATED,
-        (24, 120),
+        (12, 120),
         make=Make(profile=Profile.SMART_ENERGY),
         conditions=lossy(0.05),
         habits=Habits(keeps_tsn=True),
     ),
     "100 ms between blocks, told to the client": Scenario(
-        Outcome.ACTIVATED, (60, 75), policy=BenchPolicy(block_period_ms=100), habits=Habits(block_period_ms=0)
+        Outcome.ACTIVATED, (30, 45), policy=BenchPolicy(block_period_ms=100), habits=Habits(block_period_ms=0)
     ),
     "100 ms between blocks, of a client that cannot be told": Scenario(
-        Outcome.ACTIVATED, (39, 55), policy=BenchPolicy(block_period_ms=100)
+        Outcome.ACTIVATED, (20, 30), policy=BenchPolicy(block_period_ms=100)
     ),
 }
 FAILS = {
-    "no power any more": Scenario(Outcome.STALLED, (900, 915), off_at=8000, blocks=160, ends=()),
+    "no power any more": Scenario(Outcome.STALLED, (900, 915), off_at=4000, blocks=80, ends=()),
     "the device's own verification fails": Scenario(
-        Outcome.REFUSED, (24, 30), habits=Habits(failures={2: Failure.REJECTED}), ends=(Status.INVALID_IMAGE,)
+        Outcome.REFUSED, (12, 20), habits=Habits(failures={2: Failure.REJECTED}), ends=(Status.INVALID_IMAGE,)
     ),
     "it restarts with what it had": Scenario(
-        Outcome.KEPT_OLD, (620, 640), habits=Habits(failures={2: Failure.KEPT_OLD})
+        Outcome.KEPT_OLD, (610, 640), habits=Habits(failures={2: Failure.KEPT_OLD})
     ),
-    "it restarts and is silent": Scenario(Outcome.UNCONFIRMED, (620, 680), habits=Habits(failures={2: Failure.SILENT})),
+    "it restarts and is silent": Scenario(Outcome.UNCONFIRMED, (610, 680), habits=Habits(failures={2: Failure.SILENT})),
     "other hardware": unsent(Outcome.WRONG_HARDWARE, image=gb_image(hardware=HardwareRange(0x2000, 0x2100))),
     "hardware that is not told": unsent(Outcome.WRONG_HARDWARE, make=Make(hardware=None)),
     "for one other device": unsent(Outcome.WRONG_DESTINATION, image=zigbee_image(destination=eui(99))),
