@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from hanwave.ledger import notes
 from hanwave.ledger.database import LedgerError
 from hanwave.rollout import tallies
 from hanwave.rollout.gate import Progress
@@ -287,10 +288,12 @@ def withdrawn(connection: Connection, campaign: str) -> bool:
 
 def close(connection: Connection, campaign: str, now: datetime) -> None:
     """Record that a campaign is over; a withdrawn one stays withdrawn."""
-    connection.execute(
+    closed = connection.execute(
         text(
-            "UPDATE campaign SET closed_at = coalesce(closed_at, :now),"
-            " status = CASE WHEN status = 'withdrawn' THEN status ELSE 'closed' END WHERE name = :name"
+            "UPDATE campaign SET closed_at = :now, status = CASE WHEN status = 'withdrawn' THEN status ELSE 'closed' END"
+            " WHERE name = :name AND closed_at IS NULL"
         ),
         {"name": campaign, "now": now},
     )
+    if closed.rowcount:
+        notes.add(connection, notes.Said("hanwave", "close", f"campaign/{campaign}"), now)

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Connection, text
 
-from hanwave.ledger import campaigns, outages
+from hanwave.ledger import campaigns, notes, outages
 from hanwave.ledger.database import LedgerError
 from hanwave.rollout import tallies
 from hanwave.rollout.bounds import Share
@@ -92,6 +92,10 @@ def close_wave(
         ),
         {"campaign": campaign, "wave": wave, "now": now, "verdict": judgement.verdict, "judged": json.dumps(judged)},
     )
+    # In the audit chain, whole: from an export alone the verdict can be recomputed.
+    kept_whole = {"verdict": judgement.verdict, "gate": judged["gate"], "inputs": judged["inputs"]}
+    said = notes.Said("hanwave", "judge", f"campaign/{campaign}/wave/{wave}", judgement.reason, kept_whole)
+    notes.add(connection, said, now)
     return judgement
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 
 from hanwave.firmware.document import release_from_dict
 from hanwave.firmware.release import Release
-from hanwave.ledger import budgets, campaigns, cohort, lineage, windows
+from hanwave.ledger import budgets, campaigns, cohort, lineage, notes, windows
 from hanwave.ledger.database import LedgerError
 from hanwave.rollout import budget
 from hanwave.rollout.cohort import PlanError, Wanted
@@ -106,6 +106,8 @@ def freeze(
         shadow=request.shadow,
     )
     campaigns.create(connection, campaign, plan.waves, plan.left_out, now, plan.longer)
+    frozen = {"digest": plan.digest, "release": request.release, "waves": [len(wave) for wave in plan.waves]}
+    notes.add(connection, notes.Said(request.author, "plan", f"campaign/{name}", document=frozen), now)
     return summary(name, plan)
 
 

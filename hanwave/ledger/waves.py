@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
-from hanwave.ledger import campaigns, control, judging, late, leavers, overview, pacing, stops, urgency, windows
+from hanwave.ledger import campaigns, control, judging, late, leavers, notes, overview, pacing, stops, urgency, windows
 from hanwave.ledger.checks import Refusals
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.standing import Fact, Folded, lock, record, refold, standings
@@ -217,11 +217,13 @@ def open_wave(connection: Connection, campaign: str, wave: int, now: datetime) -
     if held is not None:
         raise LedgerError(f"wave {wave} of {campaign} may not begin: the gate of wave {held} has not passed")
     late.join(connection, campaign, wave, now)
-    connection.execute(
-        text("UPDATE wave SET opened_at = coalesce(opened_at, :now) WHERE campaign = :campaign AND number = :wave"),
+    opened = connection.execute(
+        text("UPDATE wave SET opened_at = :now WHERE campaign = :campaign AND number = :wave AND opened_at IS NULL"),
         {"campaign": campaign, "wave": wave, "now": now},
     )
     judging.remember_heard(connection, campaign, wave)
+    if opened.rowcount:
+        notes.add(connection, notes.Said("hanwave", "open wave", f"campaign/{campaign}/wave/{wave}"), now)
     connection.execute(
         text("UPDATE campaign SET status = 'running' WHERE name = :name AND status = 'planned'"), {"name": campaign}
     )

@@ -153,7 +153,7 @@ async def test_an_act_whose_worker_died_after_its_commit_is_done_once(fleet, tem
         await handle.execute_update(verb, {"actor": "ann", "reason": "smoke"})
         await handle.terminate()
     assert len(done) == 2
-    assert fleet.count("stop") == fleet.count("note") == 1
+    assert fleet.count("stop") == fleet.count("note", "verb <> 'plan'") == 1
 
 
 async def test_an_update_with_a_key_is_one_act_however_often_it_is_sent(fleet, temporal):
@@ -163,7 +163,7 @@ async def test_an_update_with_a_key_is_one_act_however_often_it_is_sent(fleet, t
         given = {"actor": "ann", "reason": "storm", "key": "storm-of-monday"}
         for _ in range(3):
             assert await handle.execute_update("pause", given) == "every forward leg is paused"
-        assert fleet.count("stop") == fleet.count("note") == 1
+        assert fleet.count("stop") == fleet.count("note", "verb <> 'plan'") == 1
         with pytest.raises(WorkflowUpdateFailedError) as refused:
             await handle.execute_update("pause", {**given, "leg": "activate"})
         assert "the key 'storm-of-monday' was used for another pause" in str(refused.value.cause)
@@ -171,7 +171,7 @@ async def test_an_update_with_a_key_is_one_act_however_often_it_is_sent(fleet, t
             await handle.execute_update("pause", {"actor": "eve", "reason": "why not", "user_id": eui(7)})
         assert f"eve acts for {eui(7)}, and this campaign is another User ID's" in str(refused.value.cause)
         await handle.execute_update("pause", {**given, "user_id": US})
-        assert fleet.count("stop") == fleet.count("note") == 1
+        assert fleet.count("stop") == fleet.count("note", "verb <> 'plan'") == 1
         await handle.terminate()
 
 
@@ -187,7 +187,7 @@ async def test_what_widens_is_refused_on_another_plan_than_was_read(fleet, tempo
             await handle.execute_update(verb, {"actor": "ann", "reason": "why not", "digest": "0" * 64, **more})
         assert f"is {fleet.digest()}, not '0000" in str(refused.value.cause)
         await handle.terminate()
-    assert fleet.count("stop") == fleet.count("note") == 0
+    assert fleet.count("stop") == fleet.count("note", "verb <> 'plan'") == 0
 
 
 @pytest.mark.parametrize(
