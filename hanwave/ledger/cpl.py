@@ -119,7 +119,8 @@ def _give_back(connection: Connection, releases: Iterable[str], now: datetime) -
     """What was permitted of releases that are not borne out, and never left, does not leave any more."""
     rows = connection.execute(
         text(
-            "SELECT o.id FROM outbox o JOIN campaign c ON c.name = o.campaign WHERE c.release = ANY(:releases)"
+            "SELECT o.id FROM outbox o JOIN campaign c ON c.name = o.campaign"
+            " WHERE coalesce(o.parameters ->> 'release', c.release) = ANY(:releases)"
             " AND o.state IN ('granted', 'ready') AND o.sends = 0 AND o.permit_class = 'forward' ORDER BY o.id"
         ),
         {"releases": list(releases)},

@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from hanwave import duis
 from hanwave.identifiers import EUI64
-from hanwave.ledger import adopt, campaigns, control, outbox, overview, pacing, permit, rollback, waves
+from hanwave.ledger import adopt, campaigns, control, cpl, outbox, overview, pacing, permit, rollback, waves
 from hanwave.ledger.cancel import cancel_device
 from hanwave.ledger.standing import standings
 from hanwave.ledger.story import story
@@ -172,6 +172,18 @@ def test_a_release_on_the_way_that_leaves_the_cpl_is_not_sent(world):
     (update_id,) = on_path(world)
     world.cpl(MIDDLE, "Withdrawn", MIDDLE_HASH)
     assert "as Withdrawn" in distribute(world, [update_id]).refused[update_id].reason
+
+
+def test_what_was_permitted_of_a_release_on_the_way_is_given_back_once_the_cpl_drops_it(world):
+    """And nothing of the campaign's own release, for devices that are further."""
+    ids = stepped(world, size=2)
+    world.later(hours=1)
+    sweep(world)
+    of_last, of_middle = (distribute(world, [each]).outbox_id for each in ids)
+    with world.engine.begin() as connection:
+        cpl._give_back(connection, ["r9"], world.now)
+        states = {each: outbox.get(connection, each or 0).state for each in (of_last, of_middle)}
+    assert states == {of_last: "granted", of_middle: "abandoned"}
 
 
 def test_a_campaign_that_is_withdrawn_half_way_leaves_the_version_between_to_be_rolled_back(world):
