@@ -24,6 +24,7 @@ _VARIABLES = {"$campaign": ".+", "$__rate_interval": "1m"}
 _POINTS = 120
 _MOST = 14  # series in a legend
 _COLUMNS = 24
+_OF_PROMETHEUS = ("__name__", "instance", "job")
 
 
 class Prometheus:
@@ -84,7 +85,7 @@ def _layout(board: Board) -> tuple[list[tuple[Panel, int, int]], int]:
 def legend(query: Query, labels: dict[str, str]) -> str:
     """What a series is called: Grafana's {{label}} filled."""
     if not query.legend:
-        return " ".join(value for name, value in sorted(labels.items()) if not name.startswith("__"))
+        return " ".join(value for name, value in sorted(labels.items()) if name not in _OF_PROMETHEUS)
     return re.sub(r"\{\{(\w+)\}\}", lambda found: labels.get(found[1], ""), query.legend).strip()
 
 
