@@ -329,6 +329,11 @@ class FirmwareCampaign:
         """What the campaign waits for, in a sentence."""
         return self._waits_for
 
+    @workflow.query
+    def view(self) -> View | None:
+        """How it stands, with the plan's digest that verbs are about; null until the plan is frozen."""
+        return self._view
+
 
 def _refuse(sentence: str) -> NoReturn:
     raise ApplicationError(sentence, type="BadInput", non_retryable=True)
