@@ -5,6 +5,7 @@ known (a hub's firmware, when a device was last heard) is held against none.
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -231,23 +232,35 @@ def versions_on(wanted: Wanted, path: Sequence[str]) -> tuple[str, ...]:
 
 def _steps(wanted: Wanted, kind: Kind, *, sendable: bool) -> tuple[Stepping, ...]:
     graph, steps = _graph(wanted, sendable=sendable)
+    hardware = _number(kind.hardware_version)
     try:
         model = Model.parse(f"{kind.manufacturer}/{kind.model}")
         source = FirmwareVersion(_number(kind.firmware_version) or 0)
-        path = graph.path(model, _number(kind.hardware_version), source, FirmwareVersion.parse(wanted.version))
+        path = graph.path(model, hardware, source, FirmwareVersion.parse(wanted.version))
     except FirmwareError:
         return ()
-    return tuple(steps[(model, version)] for version in path)
+    hops = zip((source, *path), path, strict=False)
+    return tuple(
+        next(each for each in steps[(model, target)] if each.upgrade.suits(hardware) and _leads(each.upgrade, held))
+        for held, target in hops
+    )
+
+
+def _leads(upgrade: Upgrade, held: FirmwareVersion) -> bool:
+    return upgrade.leaves(held) and upgrade.keeps_order(held)
 
 
 @lru_cache(maxsize=16)
-def _graph(wanted: Wanted, *, sendable: bool) -> tuple[UpgradeGraph, dict[tuple[Model, FirmwareVersion], Stepping]]:
-    """Every permitted upgrade (that may be sent), and which release makes it; of several to a version, the first by name."""
-    own = _own(wanted)
-    stepping = sorted(wanted.stepping, key=lambda step: step.release, reverse=True)
-    found = [*(step for step in stepping if not (sendable and step.why_not)), *own]
-    # The wanted release comes last, and takes precedence over another that installs its version.
-    return UpgradeGraph(step.upgrade for step in found), {(s.upgrade.model, s.upgrade.target): s for s in found}
+def _graph(
+    wanted: Wanted, *, sendable: bool
+) -> tuple[UpgradeGraph, dict[tuple[Model, FirmwareVersion], list[Stepping]]]:
+    """Every permitted upgrade (that may be sent), and those by what they lead to: the wanted release's first, then by name."""
+    others = sorted(wanted.stepping, key=lambda step: step.release)
+    found = [*_own(wanted), *(step for step in others if not (sendable and step.why_not))]
+    steps: defaultdict[tuple[Model, FirmwareVersion], list[Stepping]] = defaultdict(list)
+    for step in found:
+        steps[(step.upgrade.model, step.upgrade.target)].append(step)
+    return UpgradeGraph(step.upgrade for step in found), steps
 
 
 def _own(wanted: Wanted) -> list[Stepping]:

@@ -328,6 +328,29 @@ def test_late_joiners_come_as_the_last_wave_opens_once_and_only_those_that_fit(w
         assert connection.execute(text("SELECT size FROM wave WHERE number = 2")).scalar_one() == 5
 
 
+def test_a_late_joiner_takes_one_of_the_plans_ways_or_stays_out(world):
+    on_a_way(world)
+    with world.engine.begin() as connection:
+        asked = request({"late_joiners": "last_wave"}, release="r3")
+        planning.freeze(connection, "spring", asked, US, world.now)
+        waves.open_wave(connection, "spring", 1, world.now)
+        connection.execute(text("UPDATE wave SET verdict = 'pass' WHERE number = 1"))
+    enter(world, 10, 11)
+    change(world, 11, firmware_version="00000003")
+    enter(world, 12, firmware_version="00000002")
+    revise(world, "r1b", predecessors=["00000001", "00000002"])
+    world.release_document("r1a", "00000001")
+    revise(world, "r1a", predecessors=["00000000"])
+    enter(world, 13, firmware_version="00000000")
+    open_last(world)
+    with world.engine.connect() as connection:
+        rows = connection.execute(
+            text("SELECT eui, path FROM campaign_device WHERE eui = ANY(:some)"),
+            {"some": [eui(n) for n in (10, 11, 12, 13)]},
+        )
+        assert {row.eui: row.path for row in rows} == {eui(10): 2, eui(11): 1, eui(12): 2}
+
+
 def test_nobody_joins_a_wave_before_the_last(world):
     enter(world, 10, region="North")
     with world.engine.begin() as connection:

@@ -66,6 +66,11 @@ def test_a_release_that_may_not_be_sent_is_on_no_path():
     assert plan(runs(8), wanted=round_it).longer == {eui(1): ("r10b", "r2")}
 
 
+def test_of_two_releases_that_install_a_version_each_device_takes_the_one_that_is_for_what_it_runs():
+    wanted = replace(WAYS, stepping=(step("r10", 8, 10), step("r10b", 7, 10)))
+    assert plan(runs(8, 7), wanted=wanted).longer == {eui(1): ("r10", "r2"), eui(2): ("r10b", "r2")}
+
+
 def test_each_release_on_the_way_asks_for_the_hub_and_the_gbcs_version_that_it_needs():
     hub = replace(WAYS, stepping=(step("r10", 8, 10, minimum_hub_firmware="00000002"),))
     gbcs = replace(WAYS, stepping=(step("r10", 8, 10, minimum_gbcs_version="4.1"),))
