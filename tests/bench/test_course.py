@@ -49,6 +49,7 @@ def test_hcalcs_holds_its_image_until_it_is_told_an_hour_later():
             await asyncio.sleep(3600)
             held = bench.device.memory
             assert (held.version, held.status) == (1, UpgradeStatus.WAITING)
+            assert bytes(held.image) == HCALCS_IMAGE.data
             assert (await bench.update(HCALCS_IMAGE, HOLD)).outcome is Outcome.HELD
             report = await bench.update(HCALCS_IMAGE)
             assert (report.outcome, report.blocks, report.version_before, report.version_after) == (

@@ -12,8 +12,8 @@ from infra.zigbee.air import PERFECT, Air, Conditions
 from infra.zigbee.client import Habits
 from infra.zigbee.clock import run_virtually
 from infra.zigbee.device import Device
-from infra.zigbee.frames import Frame, Profile, UpgradeStatus
-from infra.zigbee.memory import Make
+from infra.zigbee.frames import Frame, Profile, Status, UpgradeStatus
+from infra.zigbee.memory import Make, judge
 
 pytestmark = pytest.mark.bench
 DEVICE = EUI64.parse("00DB120000000001")
@@ -174,6 +174,34 @@ def test_a_device_without_power_hears_and_says_nothing():
         assert (len(coordinator.heard), device.books.boots) == (said + 1, 1)
 
     run_virtually(course())
+
+
+def an_image(version=2, hardware=(0x1111, 0x1211), destination=None, missing=0):
+    optional = (destination or b"") + (struct.pack("<HH", *hardware) if hardware else b"")
+    control = (2 if destination else 0) | (4 if hardware else 0)
+    length = 56 + len(optional)
+    head = struct.pack(
+        *("<IHHHHHIH32sI", 0x0BEEF11E, 0x0100, length, control, 0x121D, 0x84),
+        *(version, 2, b"by hand", length + 100),
+    )
+    return head + optional + bytes(100 - missing)
+
+
+@pytest.mark.parametrize(
+    ("image", "status"),
+    [
+        (an_image(), Status.SUCCESS),
+        (an_image(hardware=None), Status.SUCCESS),
+        (an_image(destination=DEVICE.octets[::-1]), Status.SUCCESS),
+        (an_image(destination=DEVICE.octets), Status.NOT_AUTHORIZED),
+        (an_image(hardware=(0x2000, 0x2100)), Status.INVALID_IMAGE),
+        (an_image(version=3), Status.INVALID_IMAGE),
+        (an_image(missing=1), Status.INVALID_IMAGE),
+        (an_image()[:40], Status.INVALID_IMAGE),
+    ],
+)
+def test_it_judges_an_image_by_its_header(image, status):
+    assert judge(image, Make(), DEVICE, 2) is status
 
 
 def test_the_device_needs_nothing_of_zigpy():

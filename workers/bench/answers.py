@@ -92,10 +92,11 @@ class Answers:
     # Queries
 
     async def _query(self, hdr: ZCLHeader, command: Any) -> None:
-        self._transfer.see_version(int(command.current_file_version))
-        self.version_seen.set()
         refuses = self._judge(command)
-        if refuses is None and not self.has_other_type(command) and not self.ending.done():
+        is_ours = command.image_type == self._image.header.image_type
+        # A device may have two image types, and ask for either: the other alone ends nothing.
+        self.has_strange_type |= not is_ours
+        if is_ours and refuses is None and not self.ending.done():
             await self._offer(hdr, self._cluster.query_next_image_response)
             return
         await self._cluster.query_next_image_response(status=Status.NO_IMAGE_AVAILABLE, tsn=hdr.tsn)
@@ -107,18 +108,13 @@ class Answers:
         header = self._image.header
         if query.manufacturer_code != header.manufacturer_code:
             return Outcome.WRONG_MANUFACTURER
-        if self.has_other_type(query):
+        if query.image_type != header.image_type:
             return None
+        self._transfer.see_version(int(query.current_file_version))
+        self.version_seen.set()
         refuses = check_version(self._image, query.current_file_version, self._policy)
         refuses = refuses or check_hardware(header, query.hardware_version)
         return Outcome.CANCELLED if refuses is None and self._control.is_aborted else refuses
-
-    def has_other_type(self, query: Any) -> bool:
-        """Whether it asks for another image type; a device may have two, so that alone ends nothing."""
-        if query.image_type == self._image.header.image_type:
-            return False
-        self.has_strange_type = True
-        return True
 
     async def _query_specific(self, hdr: ZCLHeader, command: Any) -> None:
         is_specific = self._image.header.destination is not None  # and then it is this device: checked before
@@ -157,12 +153,16 @@ class Answers:
             return
         device = self._cluster.endpoint.device
         offset, end = command.file_offset, min(command.file_offset + command.page_size, len(self._image.data))
-        while offset < end and not self._control.is_aborted and not self._control.is_paused:
+        while offset < end and self._cluster.session is self and not self._is_interrupted:
             size = min(command.maximum_data_size, self._policy.block, end - offset)
             with contextlib.suppress(*RADIO_ERRORS):  # a hole: the device asks for it again
                 await self._send(offset, size, uint8_t(device.get_sequence()))
             offset += size
             await asyncio.sleep(max(command.response_spacing / 1000, self._period))
+
+    @property
+    def _is_interrupted(self) -> bool:
+        return self._control.is_aborted or self._control.is_paused
 
     async def _send(self, offset: int, most: int, tsn: uint8_t) -> None:
         header = self._image.header
