@@ -137,7 +137,20 @@ def funnel(connection: Connection, campaign: str, wave: int | None = None) -> di
 
 def progress(connection: Connection, campaign: str, wave: int) -> Progress:
     """What the breaker looks at, of a wave."""
-    return tallies.progress(funnel(connection, campaign, wave))
+    further = _further(connection, campaign, wave) if frame(connection, campaign).longer else {}
+    return tallies.progress(funnel(connection, campaign, wave), further)
+
+
+def _further(connection: Connection, campaign: str, wave: int) -> dict[str, int]:
+    """Devices of open updates in a later hop, by state."""
+    rows = connection.execute(
+        text(
+            "SELECT state, count(*) AS n FROM campaign_device WHERE campaign = :campaign AND wave = :wave AND hop > 1"
+            " AND state NOT IN ('settled', 'closed') GROUP BY state"
+        ),
+        {"campaign": campaign, "wave": wave},
+    )
+    return {row.state: row.n for row in rows}
 
 
 def roll_up(connection: Connection) -> int:

@@ -1,6 +1,7 @@
 """What devices count as, for the gate and the breaker: by state, and the closed ones by outcome too ("closed:quiet")."""
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from hanwave.rollout.gate import Counts, Progress
 
@@ -18,13 +19,19 @@ EXCUSED = (
     "closed:not_started",
     "closed:superseded",
 )
-ACTIVATED = ("activated", "confirmed", "settled")
+ACTIVATED = ("activated", "stepped", "confirmed", "settled")
 VERIFIED = ("held", "scheduled", *ACTIVATED, *FAILED)
 
 
-def progress(funnel: Mapping[str, int]) -> Progress:
-    """What the breaker looks at, of so many devices by state."""
-    return Progress(*(_sum(funnel, group) for group in (ACTIVATED, FAILED, VERIFIED, REFUSED)))
+def progress(funnel: Mapping[str, int], further: Mapping[str, int] = MappingProxyType({})) -> Progress:
+    """What the breaker looks at, of so many devices by state; further: those of them that are open and in a later hop.
+
+    They verified an image and activated it, whatever they do now: that one of them failed is one of as many.
+    """
+    activated, failed, verified, refused = (_sum(funnel, group) for group in (ACTIVATED, FAILED, VERIFIED, REFUSED))
+    activated += sum(n for state, n in further.items() if state not in (*ACTIVATED, *FAILED, *REFUSED))
+    verified += sum(n for state, n in further.items() if state not in (*VERIFIED, *REFUSED))
+    return Progress(activated, failed, verified, refused)
 
 
 def counts(funnel: Mapping[str, int]) -> Counts:

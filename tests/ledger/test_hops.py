@@ -13,6 +13,7 @@ from hanwave.ledger.standing import standings
 from hanwave.ledger.story import story
 from hanwave.rollout.device import State
 from hanwave.rollout.events import Leg
+from hanwave.rollout.gate import Progress
 from hanwave.rollout.policy import Policy, Wave
 from tests.support import messages as m
 from tests.support.ledger import ACB, HASH, US, VERSION, World, eui
@@ -137,6 +138,17 @@ def test_a_cap_that_is_reached_holds_no_device_up_in_the_midst_of_its_path(world
         assert pacing.pick(connection, frame, 1, world.now, timedelta(seconds=30)) == [eui(0)]
     assert "exposure cap of 1" in ask(world, [ids[1]], Leg.ACTIVATE, "11.3").refused[ids[1]].reason
     assert ask(world, [ids[0]], Leg.ACTIVATE, "11.3").granted
+
+
+def test_the_breaker_counts_a_device_in_a_later_hop_as_one_that_activated_well(world):
+    ids = stepped(world)
+    with world.engine.connect() as connection:
+        assert campaigns.progress(connection, "spring", 1) == Progress(1, 0, 1, 0)
+    world.later(hours=1)
+    post(world, distribute(world, ids))
+    with world.engine.connect() as connection:
+        assert campaigns.funnel(connection, "spring") == {"requested": 1}
+        assert campaigns.progress(connection, "spring", 1) == Progress(1, 0, 1, 0)
 
 
 def test_a_request_carries_one_image_whichever_hop_it_is_of(world):

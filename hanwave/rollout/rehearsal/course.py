@@ -204,8 +204,10 @@ class _Run:
     def _step(self) -> str | None:
         """Do what the rules ask for now; how it ended, once it has."""
         standing = fold(self._events, *self._path)
-        if standing.state in MARKED:
-            self._marks.setdefault(standing.state, Mark(len(self._asks) - 1, self._since))
+        # An activation that went well counts from the first hop on, as the breaker counts it.
+        state = State.CONFIRMED if standing.state is State.STEPPED else standing.state
+        if state in MARKED:
+            self._marks.setdefault(state, Mark(len(self._asks) - 1, self._since))
         decision = decide(standing, self._kind, self._policy, self._now)
         match decision.step:
             case Step.DISTRIBUTE | Step.ACTIVATE | Step.READ:
