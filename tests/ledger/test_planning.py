@@ -6,8 +6,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from rich.console import Console
 from sqlalchemy import text
 
+from hanwave.cli.campaign.draft_view import draft_page
 from hanwave.cli.main import main
 from hanwave.errors import HanwaveError
 from hanwave.firmware.document import release_from_dict, release_to_dict
@@ -103,6 +105,9 @@ def test_a_device_that_needs_another_release_first_takes_both_and_the_plan_freez
     assert (found.left_out, found.devices) == ({}, 6)
     assert found.longer == dict.fromkeys([eui(n) for n in range(1, 6)], ("r1b", "r3"))
     assert found.requests == {"8.2": 11, "11.1": 3, "11.2": 6, "11.3": 11}
+    console = Console(record=True, width=200)
+    console.print(draft_page(found, None))
+    assert "r1b -> r3" in console.export_text()
     with world.engine.begin() as connection:
         frozen = planning.freeze(connection, "spring", asked, US, world.now)
         assert frozen.digest == found.digest
