@@ -128,7 +128,7 @@ def test_a_plan_counts_on_what_it_will_take_over_and_on_nothing_that_activates(w
     ("more", "sentence"),
     [
         ({"urgent": True}, "so it needs approvals: at least 1"),
-        ({"urgent": True, "shadow": True, "approvals": 1}, "urgent or a shadow, not both"),
+        ({"urgent": True, "shadow": True, "approvals": 1, "author": "ann"}, "urgent or a shadow, not both"),
         ({"urgent": "yes"}, "urgent: input should be a valid boolean"),
     ],
 )
