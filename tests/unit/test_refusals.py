@@ -29,6 +29,7 @@ CAUGHT = {
     "ApplicationError": "the engine's own form; its sentences are collected, and what it passes on is fitted",
     "AssertionError": "a defect, not a refusal",
     "AttributeError": "Python's protocol of a module's lazy names",
+    "DeliveryError": "zigpy's word for a frame that nobody acknowledged: it retries, or tells the update",
     "DisconnectionError": "the pool's protocol: take another connection",
     "Exit": "a command's exit code, after its report",
     "OSError": "caught where a file is read",
