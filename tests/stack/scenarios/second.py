@@ -17,7 +17,7 @@ RELEASE = "acme-esme-0104"
 _AT_ONCE = {kind: {**each, "activate": "2s"} for kind, each in POLICY["deadlines"].items()}
 
 
-@SCENARIOS.over(Home(4, {"ESME": "1002"}), Home(3, {"ESME": "1002"}))
+@SCENARIOS.over(Home(4, {"ESME": "1002"}), Home(4, {"ESME": "1002"}))
 async def a_second_user_ids_keys_are_renewed_and_its_released_requests_do_no_harm_that_was_not_listed(
     world: Rollout, renewed: list[str], held_up: list[str]
 ) -> None:
@@ -36,6 +36,10 @@ async def signing_keys_are_renewed(world: Rollout, client: Client, esmes: list[s
     await campaign.pause(leg="activate", **BY)
     await campaign.approve(digest=digest, actor="bob")
     await world.until(lambda: world.states("renewed") == {"held": 2, "planned": 2}, "the first images are held", 150)
+    # A dated activation whose acknowledgement a restart loses is known at its date alone: that other scenario goes first.
+    early = "SELECT count(*) FROM campaign_device WHERE campaign = 'dated' AND state = ANY(:states)"
+    states = ["planned", "requested", "delivered", "held", "activating"]
+    await world.until(lambda: world.value(early, states=states) == 0, "no activation is being dated", 120)
     await asyncio.to_thread(renew, world)
     await campaign.resume(digest=digest, **BY)
     await world.until(lambda: world.states("renewed") == {"settled": 4}, "both waves end well", 200)
@@ -57,28 +61,29 @@ def renew(world: Rollout) -> None:
 
 
 async def quarantined_requests_are_released_after_a_halt(world: Rollout, client: Client, esmes: list[str]) -> None:
-    """The deadline of two seconds stands for a day's: it is long past when they are released."""
+    """All but one. The deadline of two seconds stands for a day's: it is long past when they are released."""
     limit = {"threshold": 0, "services": ["11.3"], "users": [str(SECOND_SUPPLIER)]}
     world.more_goes_wrong(quarantine=limit)
     wanted = {**request(RELEASE, deadlines=_AT_ONCE), "cohort": {"devices": esmes}}
     campaign = await client.start("held-up", wanted)
-    await world.until(lambda: world.states("held-up") == {"quarantined": 3}, "the DCC holds every activation", 150)
+    await world.until(lambda: world.states("held-up") == {"quarantined": 4}, "the DCC holds every activation", 150)
     halted = await campaign.halt(**BY)
     listed = {each.eui for each in halted.beyond_recall}
     sent = world.posts("held-up")
     await asyncio.sleep(4)
-    assert world.states("held-up") == {"quarantined": 3}
+    assert world.states("held-up") == {"quarantined": 4}
 
-    for ref in quarantined(world):
+    for ref in quarantined(world)[1:]:
         world.lever(f"/quarantine/{ref}/release", {})
     runs = "SELECT count(*) FROM campaign_device WHERE campaign = 'held-up' AND version = '01040000'"
     await world.until(lambda: world.value(runs) == 3, "what they did is known", 60)
     executed = [
         line["request_id"] for eui in esmes for line in world.device(eui)["story"] if line["what"] == "executed"
     ]
-    assert listed == set(esmes)
+    assert listed == set(esmes)  # so whatever they did was listed
     assert len(executed) == len(set(executed)) == 3
     assert world.posts("held-up") == sent
+    assert world.states("held-up")["quarantined"] == 1
     assert (await campaign.status()).waves[0].passed is False
 
 

@@ -50,7 +50,7 @@ async def an_urgent_campaign_cancels_the_dated_activations_of_a_slower_one_first
     assert world.states("dated") == {"superseded": 3}
     for eui in esmes:
         what = [line["what"] for line in world.device(eui)["story"]]
-        assert what.count("cancelled") == what.count("executed") == 1
+        assert what.count("scheduled") == what.count("cancelled") == what.count("executed") == 1
         # Cancelled on the device itself, before the other image is so much as asked for.
         last_asked = len(what) - 1 - what[::-1].index("requested")
         assert what.index("scheduled") < what.index("cancelled") < last_asked < what.index("executed")
