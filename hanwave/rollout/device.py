@@ -146,7 +146,7 @@ def fold(events: Collection[Event], *path: Target) -> Standing:
         or _distribution(facts, target)
     )
     state, event, reason = found
-    tries = tuple(t for leg in Leg if (t := latest_try(facts, leg)))
+    tries = tuple(t for leg in facts.legs() if (t := latest_try(facts, leg)))
     return Standing(
         state=state,
         since=event.at if event else None,

@@ -95,6 +95,10 @@ class Facts:
     def _counts(self, word: Event, hop: int) -> bool:
         return word.hop == hop or (word.hop < hop and (word.kind is Kind.VERSION or word.at <= self.began))
 
+    def legs(self) -> list[Leg]:
+        """The legs of which anything is known, in their order."""
+        return [leg for leg in Leg if self._of.get(leg)]
+
     def attempts(self, leg: Leg) -> set[int]:
         """The attempts of that leg that anything is known of."""
         return {e.attempt for e in self._of[leg] if e.attempt}
