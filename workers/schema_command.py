@@ -16,7 +16,7 @@ def schema(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Print the JSON Schema of an input or a result, or write them all."""
+    """Print the JSON Schemas of a campaign's inputs and results: one, or all into a folder."""
     from workers import schemas  # noqa: PLC0415 - the engine's libraries take a second, which a command's help need not wait for
 
     if to:

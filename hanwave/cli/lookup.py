@@ -23,7 +23,7 @@ def lookup(
     actor: Actor = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell what was done to a home's devices, when, and what comes next, in a customer's words. Each look is audited."""
+    """Tell what was done to a home, when, and what comes next, in a customer's words. Each look is audited."""
     from hanwave.ledger import lookup as homes  # noqa: PLC0415
     from hanwave.ledger.database import connect  # noqa: PLC0415
 
