@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hanwave.errors import HanwaveError
+from hanwave.times import read_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,9 +76,8 @@ def time_option(value: str | None, option: str) -> datetime | None:
     if value is None:
         return None
     try:
-        time = datetime.fromisoformat(value)
-    except ValueError:
-        time = None
-    if time is None or time.tzinfo is None:
-        raise HanwaveError(f"{option} holds {value[:40]!r}, it should be a time with its zone: 2026-01-31T12:00:00Z")
-    return time
+        return read_time(value)
+    except ValueError as error:
+        raise HanwaveError(
+            f"{option} holds {value[:40]!r}, it should be a time with its zone, from 2000 to 2100: 2026-01-31T12:00:00Z"
+        ) from error

@@ -30,9 +30,14 @@ def emit(facts: Mapping[str, Any], *, as_json: bool) -> None:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in _lines(facts, ""):
-        table.add_row(Text(name), Text(value))
+        table.add_row(Text(shown(name)), Text(shown(value)))
     # Nobody pipes a table to have its hashes broken at 80 columns.
     Console(width=None if sys.stdout.isatty() else 100_000).print(table)
+
+
+def shown(value: str) -> str:
+    """The text as a terminal may be given it: what it would obey, or could not print, stands as its escape."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in value)
 
 
 def _lines(facts: Mapping[str, Any], indent: str) -> list[tuple[str, str]]:

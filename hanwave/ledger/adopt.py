@@ -23,6 +23,7 @@ from hanwave.ledger.checks import take_leases
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.standing import Fact, lock, record
 from hanwave.rollout.events import Event, Evidence, Kind, Leg
+from hanwave.times import read_time
 
 COLUMNS = ("eui", "state", "at", "evidence")
 _TWO_STEPS: Mapping[str, tuple[Leg, Kind]] = MappingProxyType(
@@ -130,10 +131,10 @@ def _record(line: int, cells: list[str], known: list[str], now: datetime) -> _Re
 
 def _time(at: str, now: datetime) -> datetime:
     try:
-        when = datetime.fromisoformat(at)
+        when = read_time(at)
     except ValueError:
         when = None
-    if when is None or when.tzinfo is None or when > now:
+    if when is None or when > now:
         _wrong(f"at holds {at[:30]!r}, it should be a time gone by with its offset, as 2026-01-31T12:00:00Z")
     return when
 

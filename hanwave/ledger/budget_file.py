@@ -7,7 +7,6 @@ thresholds that is half in force would be worse than none.
 import csv
 import io
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from pathlib import PurePath
 from typing import Annotated, Any, TypeVar
 
@@ -19,6 +18,7 @@ from hanwave.plain_yaml import read_yaml
 from hanwave.rollout.budget import Count, Threshold, Variant
 from hanwave.rollout.policy import Device
 from hanwave.rollout.terms import Strict
+from hanwave.times import read_time
 
 MAX_OCTETS = 5_000_000
 """A year of five variants, hour by hour, has 3,000,000."""
@@ -31,7 +31,7 @@ class BudgetFileError(HanwaveError):
 def _time(value: Any) -> Any:
     # Pydantic would take a bare number for seconds since 1970.
     try:
-        return datetime.fromisoformat(value)
+        return read_time(value)
     except (TypeError, ValueError):
         raise ValueError("should be a time with its zone, such as 2026-01-31T12:00:00Z") from None
 

@@ -1,10 +1,11 @@
 """Holds: nothing forward goes to what one names, until it expires or is lifted. Each placing and lifting leaves a note."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Connection, text
 
+from hanwave import words
 from hanwave.duis.inventory import Region
 from hanwave.errors import HanwaveError
 from hanwave.firmware.terms import Model
@@ -51,6 +52,7 @@ class NewHold:
 
 def place(connection: Connection, hold: NewHold, now: datetime) -> int:
     """Place a hold and return its id; LedgerError where its scope, value, reason or expiry is not one."""
+    hold = replace(hold, reason=words.line(hold.reason, 1000), owner=words.line(hold.owner, 200))
     value = _value(hold)
     if not hold.reason.strip():
         raise LedgerError("a hold needs a reason")

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, text
 
+from hanwave import words
 from hanwave.duis.inventory import Region
 from hanwave.ledger import notes
 from hanwave.ledger.database import LedgerError
@@ -85,9 +86,9 @@ def add(connection: Connection, incident: NewIncident, now: datetime) -> int:
         "service": incident.service,
         "start": start,
         "end": end,
-        "reference": incident.reference.strip(),
-        "reason": incident.reason.strip(),
-        "actor": incident.actor,
+        "reference": words.line(incident.reference, 200),
+        "reason": words.line(incident.reason, 1000),
+        "actor": words.line(incident.actor, 200),
         "now": now,
     }
     number = int(connection.execute(statement, values).scalar_one())

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, text
 
 from hanwave.identifiers import EUI64, IdentifierError
 from hanwave.ledger.database import LedgerError
+from hanwave.times import read_time
 
 COLUMNS = ("scope", "value", "from", "to", "reference")
 """The columns of a file: scope is device, hub or region (or mpxn, of which we look up the devices); times have a zone;
@@ -105,12 +106,11 @@ def _eui(value: str, where: str) -> str:
 
 def _time(value: str, where: str) -> datetime:
     try:
-        at = datetime.fromisoformat(value)
+        return read_time(value)
     except ValueError as error:
-        raise LedgerError(f"{where} is {value[:40]!r}: it should be a time such as 2026-11-22T18:00:00Z") from error
-    if at.tzinfo is None:
-        raise LedgerError(f"{where} is {value[:40]}, without a zone: it should end in Z or an offset")
-    return at
+        raise LedgerError(
+            f"{where} is {value[:40]!r}: it should be a time with its zone, from 2000 to 2100, such as 2026-11-22T18:00:00Z"
+        ) from error
 
 
 def import_outages(connection: Connection, reports: list[Report], now: datetime) -> int:
