@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# A stack has eight processes and the tests start dozens of stacks: none should compile hanwave again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo check test lock clean
 
 $(VENV)/.installed: requirements.lock pyproject.toml
@@ -11,7 +14,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
-# Roll releases out to a fleet of 400, with real parts, in some four minutes.
+# Roll releases out to a fleet of 400, with real parts, in some three minutes.
 demo: $(VENV)/.installed
 	$(BIN)/python -m infra.demo
 

@@ -8,19 +8,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from hanwave.errors import HanwaveError
 from hanwave.ledger.tables import APPEND_ONLY
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 
 class LedgerError(HanwaveError):
@@ -65,7 +64,10 @@ def connect(ledger: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def _config(connection: Connection) -> Config:
+def _config(connection: Connection) -> "Config":
+    # Here and not above, as below: whoever uses the ledger need not wait for what migrates it.
+    from alembic.config import Config  # noqa: PLC0415
+
     config = Config()
     config.set_main_option("script_location", str(files("hanwave.ledger") / "migrations"))
     config.attributes["connection"] = connection
@@ -77,6 +79,8 @@ def migrate(ledger: Engine, application_role: str | None = None, lookup_role: st
 
     The owner's DSN is needed.
     """
+    from alembic import command  # noqa: PLC0415
+
     with ledger.begin() as connection:
         command.upgrade(_config(connection), "head")
         if application_role:
@@ -110,6 +114,9 @@ def _grant(connection: Connection, role: str) -> None:
 
 def revision(ledger: Engine) -> tuple[str | None, str | None]:
     """The migration that the database stands at, and the one that this version wants."""
+    from alembic.runtime.migration import MigrationContext  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
     with ledger.connect() as connection:
         current = MigrationContext.configure(connection).get_current_revision()
         return current, ScriptDirectory.from_config(_config(connection)).get_current_head()

@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from scipy.special import betaincinv
-
 SLACK = 1e-9
 """What the machine's arithmetic may add to a bound that equals its limit: 1 - 0.05 is to be 0.95."""
 
@@ -44,14 +42,21 @@ def lower(share: Share, confidence: float) -> float:
     """The true share is at least this, at that confidence (0 to 1); 0 where nothing is counted."""
     if share.counted == 0:
         return 0.0
-    return float(betaincinv(share.counted, share.of - share.counted + 1, 1 - confidence))
+    return _quantile(share.counted, share.of - share.counted + 1, 1 - confidence)
 
 
 def upper(share: Share, confidence: float) -> float:
     """The true share is at most this, at that confidence (0 to 1); 1 where nothing is known or all are counted."""
     if share.counted == share.of:
         return 1.0
-    return float(betaincinv(share.counted + 1, share.of - share.counted, confidence))
+    return _quantile(share.counted + 1, share.of - share.counted, confidence)
+
+
+def _quantile(a: int, b: int, probability: float) -> float:
+    # Here and not above: it takes a third of a second and 27 MB, and most processes that know of gates judge none.
+    from scipy.special import betaincinv  # noqa: PLC0415
+
+    return float(betaincinv(a, b, probability))
 
 
 def smallest_harm(size: int, confidence: float) -> float:
