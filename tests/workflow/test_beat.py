@@ -46,7 +46,10 @@ async def test_a_long_activity_beats_and_the_loop_goes_on(temporal, monkeypatch,
             ),
         ):
             handle = await temporal.start_workflow(
-                names.DEVICE_WORKFLOW, DeviceStart("beat", 1, advance.__name__), id=name, task_queue=names.CAMPAIGN_QUEUE
+                names.DEVICE_WORKFLOW,
+                DeviceStart("beat", 1, advance.__name__),
+                id=name,
+                task_queue=names.CAMPAIGN_QUEUE,
             )
             done = asyncio.create_task(handle.result())
             beats, longest, last = 0, 0.0, time.monotonic()
