@@ -10,7 +10,6 @@ import typer
 import yaml
 
 from hanwave.cli.output import AsJson, emit, naming, read_file
-from hanwave.errors import HanwaveError
 from hanwave.firmware.columns import default_map_text, read_column_map
 from hanwave.firmware.cpl import MAX_LINE, read_cpl
 
@@ -28,8 +27,9 @@ def check(
 ) -> None:
     """Read every row; list each refused row with its line and reason, and end with code 1 if there is one."""
     text: bytes | str = read_file(columns, "the column map") if columns else default_map_text()
-    with naming(file):
-        found = read_cpl(lines_of(file), read_column_map(text))
+    known = read_column_map(text)
+    with naming(file, "the CPL file"):
+        found = read_cpl(lines_of(file), known)
     facts: dict[str, Any] = {
         "file": str(file),
         "columns": str(columns) if columns else "as shipped",
@@ -57,11 +57,8 @@ def columns(as_json: AsJson = False) -> None:
 
 
 def lines_of(path: Path) -> Iterator[bytes]:
-    """The lines of a CPL file, each cut off one octet beyond MAX_LINE; HanwaveError when it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            # One octet more than may be: a longer line is refused without being read to its end.
-            while line := file.readline(MAX_LINE + 1):
-                yield line
-    except OSError as error:
-        raise HanwaveError(f"the CPL file {path} cannot be read: {error.strerror}") from error
+    """The lines of a CPL file, each cut off one octet beyond MAX_LINE; OSError when it cannot be read."""
+    with path.open("rb") as file:
+        # One octet more than may be: a longer line is refused without being read to its end.
+        while line := file.readline(MAX_LINE + 1):
+            yield line

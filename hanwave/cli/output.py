@@ -58,10 +58,12 @@ def _lines(facts: Mapping[str, Any], indent: str) -> list[tuple[str, str]]:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Have a refusal of what a file holds begin with the file's name."""
+def naming(path: Path, what: str = "the file") -> Iterator[None]:
+    """Have a refusal of what a file holds, or that it cannot be read, begin with the file's name."""
     try:
         yield
+    except OSError as error:
+        raise HanwaveError(f"{what} {path} cannot be read: {error.strerror}") from error
     except HanwaveError as error:
         raise HanwaveError(f"{path}: {error}") from error
 

@@ -98,8 +98,9 @@ def import_cpl_file(
 ) -> None:
     """Keep the CPL in the ledger. Good rows go in, refused ones are listed, and end it with code 1."""
     text: bytes | str = read_file(columns, "the column map") if columns else default_map_text()
-    with naming(file):
-        found = read_cpl(cpl_commands.lines_of(file), read_column_map(text))
+    known = read_column_map(text)
+    with naming(file, "the CPL file"):
+        found = read_cpl(cpl_commands.lines_of(file), known)
     with open_ledger(database) as ledger, connect(ledger) as connection:
         done = import_cpl(connection, found.entries, actor_or_user(actor), now())
     refusals = [asdict(refusal) for refusal in found.refusals]
