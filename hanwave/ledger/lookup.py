@@ -64,6 +64,7 @@ _ENDED = {
     Outcome.CUSTOMER_ACTION: ("The update is waiting for the customer.", "Ask the customer to plug the device in."),
     Outcome.NEEDS_VISIT: ("The update did not get through.", "Somebody must visit: book an appointment."),
     Outcome.NOT_STARTED: ("Nothing was sent; the device works as before.", "It may be planned again."),
+    Outcome.INSPECT: ("The update was not started; the device works as before.", "We look into it."),
     Outcome.LEFT: ("Nothing more was done: the device left us, or was exchanged.", "Nothing."),
     Outcome.CANCELLED: ("The update was cancelled.", "Nothing."),
     Outcome.SUPERSEDED: ("Another update took this one's place.", "See the other update."),
