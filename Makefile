@@ -29,7 +29,7 @@ check: $(VENV)/.installed
 # The whole, under twenty minutes on two cores.
 test: check
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "not unit and not attack and not stack"
-	$(BIN)/pytest -q -m "stack and not attack"
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "stack and not attack"
 
 # Renew the lock after a change to pyproject.toml.
 lock: $(VENV)/.installed

@@ -22,6 +22,10 @@ class Guarded:
     witness: Witness
     clock: Callable[[], datetime]
 
+    def look(self) -> str | None:
+        """Stop everything if the ledger was put back, though nothing asks to leave; the sentence that says so."""
+        return stop_if_restored(self.ledger, self.witness, "gateway", self.clock())
+
     def __call__(self, outbox_id: int) -> str | None:
         """Deliver; a sentence where the request could not leave now."""
         with self.ledger.connect() as connection:

@@ -8,9 +8,10 @@ import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
+from sqlalchemy.exc import SQLAlchemyError
 from temporalio.client import Client
 from temporalio.runtime import Runtime
 
@@ -28,6 +29,7 @@ from workers.process import run
 from workers.wiring import connect, gateway_worker, telemetry
 
 _AGAIN_SECONDS = 2.0
+_LOOK_SECONDS = 2.0
 _LOG = logging.getLogger("hanwave.gateway")
 
 
@@ -40,7 +42,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         sender = Sender(ledger, route, keys, lambda: datetime.now(UTC))
         witness = Witness(settings.state / "witness" / "gateway.json")
         deliver = Guarded(ledger, sender, witness, lambda: datetime.now(UTC))
-        async with withdrawing(Withdrawals(ledger, deliver, lambda: datetime.now(UTC))):
+        async with looking(deliver), withdrawing(Withdrawals(ledger, deliver, lambda: datetime.now(UTC))):
             runtime = telemetry(settings.metrics, settings.metrics.gateway)
             client = await _connect(settings.temporal, stop, runtime)
             if client is None:
@@ -48,6 +50,27 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             timed = Timed(ledger, deliver, lambda: datetime.now(UTC))
             async with gateway_worker(client, ledger, timed, acb):
                 await stop.wait()
+
+
+@asynccontextmanager
+async def looking(guard: Guarded) -> AsyncIterator[None]:
+    """Look whether the ledger was put back, for as long as the block lasts: nothing may ask to leave for days."""
+    looks = asyncio.create_task(_look(guard))
+    try:
+        yield
+    finally:
+        looks.cancel()
+        with suppress(asyncio.CancelledError):
+            await looks
+
+
+async def _look(guard: Guarded) -> None:
+    while True:
+        try:
+            await asyncio.to_thread(guard.look)
+        except SQLAlchemyError as error:
+            _LOG.warning("the ledger could not be looked at: %s", type(error).__name__)
+        await asyncio.sleep(_LOOK_SECONDS)
 
 
 @asynccontextmanager
