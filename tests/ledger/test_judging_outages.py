@@ -91,7 +91,10 @@ HEAD = "scope,value,from,to,reference"
         (["eui,from"], "o.csv, line 1: the columns are eui,from: they should be scope,value,from,to,reference"),
         ([HEAD, "street,x,2026-11-22T18:00:00Z,,R1"], "o.csv, line 2: scope is 'street': it should be one of device"),
         ([HEAD, "hub,home,2026-11-22T18:00:00Z,,R1"], "o.csv, line 2: value: 'home' is not an EUI-64"),
-        ([HEAD, "region,South,2026-11-22T18:00:00,,R1"], "o.csv, line 2: from is '2026-11-22T18:00:00': it should be a time with its zone"),
+        (
+            [HEAD, "region,South,2026-11-22T18:00:00,,R1"],
+            "o.csv, line 2: from is '2026-11-22T18:00:00': it should be a time with its zone",
+        ),
         ([HEAD, "region,South,yesterday,,R1"], "o.csv, line 2: from is 'yesterday': it should be a time"),
         ([HEAD, "region,South,2026-11-22T18:00:00Z,2026-11-22T17:00:00Z,R1"], "o.csv, line 2: to is 2026-11-22T17:00"),
         ([HEAD, "", "region,,2026-11-22T18:00:00Z,,R1"], "o.csv, line 3: value is empty"),
