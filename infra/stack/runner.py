@@ -115,10 +115,11 @@ class Runner:
         if self.row.state != "stopping":
             self._enter("stopping")
             self._deadline = time.monotonic() + self.process.stop_seconds
-            self._child.send_signal(self.process.stop_signal)
-            self._child.send_signal(signal.SIGCONT)
+            # Not by Popen, which reaps a child that has ended: its end is noticed, and its group ended, before that.
+            os.kill(self._child.pid, self.process.stop_signal)
+            os.kill(self._child.pid, signal.SIGCONT)
         elif time.monotonic() > self._deadline:
-            self._child.kill()
+            os.kill(self._child.pid, signal.SIGKILL)
 
     def _notice_end(self) -> None:
         if self._child is None:

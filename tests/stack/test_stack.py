@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from hanwave.settings import SEARCH_ATTRIBUTES
 from infra.stack.launch import Identity
 from infra.stack.postgres import PostgresError
 from infra.stack.processes import Process, Restart, StackError
+from infra.stack.runner import Runner
 from infra.stack.stack import Stack
 from infra.stack.state import Row, State, lock
 from tests.support.stack import WEB, python, remains
@@ -344,3 +346,17 @@ def test_only_one_holds_the_lock(tmp_path: Path) -> None:
     again = lock(tmp_path)
     assert again is not None
     os.close(again)
+
+
+def test_a_process_that_ends_by_itself_while_it_is_being_stopped_is_noticed(tmp_path: Path) -> None:
+    """Seen once in hundreds of stops: the supervisor died of it, and left its last state saying that it ran."""
+    process = replace(python("short", "pass"), argv=(sys.executable, "-c", "pass"))
+    runner = Runner(process, Row(log=str(tmp_path / "log")), dict(os.environ), None)
+    runner.tick(wanted=True, can_start=True)
+    identity = runner.row.identity
+    assert identity is not None
+    os.waitid(os.P_PID, identity.pid, os.WEXITED | os.WNOWAIT)
+
+    runner._stop()
+    runner.tick(wanted=False, can_start=False)
+    assert (runner.has_child, runner.row.state) == (False, "stopped")
