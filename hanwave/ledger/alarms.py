@@ -28,10 +28,11 @@ class Alert:
 
 def tell(connection: Connection, alerts: Iterable[Alert], now: datetime) -> None:
     """Fail the settled updates whose devices raised what their wave's gate lists among its alarms."""
-    told = {alert.eui: alert for alert in sorted(alerts, key=lambda alert: alert.at)}
+    told: dict[str, list[Alert]] = {}
+    for alert in sorted(alerts, key=lambda alert: alert.at):
+        told.setdefault(alert.eui, []).append(alert)
     rows = connection.execute(_SETTLED, {"euis": sorted(told)}).all() if told else ()
-    harmed = [row for row in rows if told[row.eui].code in campaigns.gate(connection, row.campaign, row.wave).alarms]
-    record(connection, [_failed(row, told[row.eui]) for row in harmed if told[row.eui].at >= row.at], now)
+    record(connection, [fact for row in rows if (fact := _failed(connection, row, told[row.eui]))], now)
 
 
 _SETTLED = text(
@@ -44,6 +45,13 @@ _SETTLED = text(
 )
 
 
-def _failed(row: Row[tuple[int, str, int, str, int, datetime]], alert: Alert) -> Fact:
+def _failed(
+    connection: Connection, row: Row[tuple[int, str, int, str, int, datetime]], alerts: Iterable[Alert]
+) -> Fact | None:
+    """By the first that is an alarm since it settled, whatever else the device said beside it; None where none is."""
+    alarms = campaigns.gate(connection, row.campaign, row.wave).alarms
+    alert = next((alert for alert in alerts if alert.code in alarms and alert.at >= row.at), None)
+    if alert is None:
+        return None
     reason = f"it raised the alert {alert.code} after it had settled"
     return Fact(row.id, Event(Kind.CLOSED, alert.at, hop=row.hop, detail=Outcome.FAILED, reason=reason), alert.message)

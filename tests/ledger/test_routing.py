@@ -10,11 +10,10 @@ from hanwave import duis, gbcs
 from hanwave.identifiers import EUI64, RequestID
 from hanwave.ledger import inbox, outbox
 from hanwave.ledger.routing import Route, Routed, route
-from hanwave.ledger.standing import Fact, record
 from hanwave.names import Wake
 from hanwave.rollout.device import State
-from hanwave.rollout.events import Event, Kind, Leg
-from hanwave.rollout.policy import ActivationMode, Gate, Policy, Wave
+from hanwave.rollout.events import Kind, Leg
+from hanwave.rollout.policy import ActivationMode, Policy, Wave
 from tests.support import messages as m
 from tests.support.ledger import ACB, VERSION, eui
 from tests.support.routing import activating, ask, close, deliver, device, distributed, events, notes, post
@@ -285,40 +284,6 @@ def test_old_news_does_not_overwrite_what_a_device_said_since(world):
     deliver(world, m.version_read(m.asked(counter=7), "00000003", at=world.now))
     deliver(world, m.version_read(m.asked(counter=6), "00000001", at=world.now - timedelta(hours=1)))
     assert device(world).firmware_version == "00000003"
-
-
-def test_a_failure_at_power_on_is_told_to_people(world):
-    distributed(world)
-    deliver(world, m.device_alert("8F1B", b"x", at=world.now))
-    assert notes(world) == [("alarm", f"device/{eui(0)}")]
-
-
-@pytest.mark.parametrize("settled", [False, True])
-def test_a_failure_at_power_on_after_the_activation_is_harm_at_once(world, settled):
-    gate = Gate(harm=0.1, confidence=0.5, alarms=("8F1B", "81AD"))
-    update_id, request = activating(world, Policy(waves=(Wave(share=1),), gate=gate))
-    deliver(world, m.outcome(request, at=world.now))
-    if settled:
-        with world.engine.begin() as connection:
-            record(connection, [Fact(update_id, Event(Kind.SETTLED, world.now))], world.now)
-    world.later(minutes=1)
-    deliver(world, m.device_alert("8F43", b"x", at=world.now))
-    assert world.count("stop") == 0
-    deliver(world, m.device_alert("81AD", b"x", at=world.now))
-    assert world.state(update_id) is (State.CLOSED if settled else State.FAILED)
-    assert world.count("campaign_device", "reason LIKE '%raised the alert 81AD after%'") == 1
-    assert world.count("stop", "kind = 'breaker' AND value = 'spring/1'") == 1
-
-
-def test_an_alarm_from_before_the_activation_or_that_no_gate_lists_is_no_harm(world):
-    (update_id,), _ = distributed(world, 1, Policy(waves=(Wave(share=1),), gate=Gate(alarms=("81AD",))))
-    deliver(world, m.device_alert("81AD", b"x", at=world.now))
-    deliver(world, m.verified(at=world.now))
-    request = post(world, ask(world, [update_id], Leg.ACTIVATE, "11.3"))
-    deliver(world, m.device_alert("81AD", b"y", at=world.now - timedelta(seconds=30), counter=501))
-    deliver(world, m.device_alert("8F1B", b"x", at=world.later(minutes=1), counter=502))
-    deliver(world, m.outcome(request, at=world.now))
-    assert world.state(update_id) is State.CONFIRMED
 
 
 def test_a_read_at_the_end_of_the_soak_wakes_for_the_decision_that_is_due(world):
