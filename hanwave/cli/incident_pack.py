@@ -30,6 +30,8 @@ def pack(
     with open_ledger(database) as ledger, connect(ledger) as connection:
         packed = incident_pack.write(connection, campaign, cause, data, own_user_id())
         write_file(written, data.getvalue(), "the pack")
-        held = incident_pack.hold(connection, packed, ticket, actor_or_user(actor), now()) if ticket else 0
+        held = (
+            incident_pack.hold(connection, packed, ticket, actor_or_user(actor), now(), own_user_id()) if ticket else 0
+        )
     facts = {"pack": str(written), "devices": len(packed.devices), "requests": packed.requests}
     emit(facts | {"messages": packed.messages, "too_long": packed.too_long, "held": held}, as_json=as_json)

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, text
 from hanwave.firmware.document import release_from_dict
 from hanwave.firmware.paths import upgrades_of
 from hanwave.firmware.release import Release
-from hanwave.ledger import urgency
+from hanwave.ledger import holds, leavers, urgency
 from hanwave.rollout.cohort import NOT_OURS, Candidate, Stepping, Wanted
 from hanwave.rollout.policy import DeviceType
 from hanwave.rollout.request import CampaignRequest
@@ -16,13 +16,9 @@ from hanwave.rollout.request import CampaignRequest
 _BLOCK = 5000  # rows that are fetched at a time: a million at once would take a gigabyte
 
 _COHORT = text(
-    """
+    f"""
     SELECT d.eui, d.device_type, d.manufacturer, d.model, d.hardware_version, d.firmware_version, d.smi_status,
-        -- GSME firmware is the gas supplier's, a PPMID's either one's, the rest the import supplier's (domain 7, Roles).
-        coalesce(CASE d.device_type
-            WHEN 'GSME' THEN d.gas_supplier = :user_id
-            WHEN 'PPMID' THEN d.gas_supplier = :user_id OR d.import_supplier = :user_id
-            ELSE d.import_supplier = :user_id END, false) AS ours,
+        {leavers.RESPONSIBLE.format(user=":user_id")} AS ours,
         coalesce(d.protected_class, CASE WHEN :prepayment AND d.payment_mode = 'prepayment' THEN 'prepayment' END),
         d.region, d.hub, d.home,
         -- An MPAN's first two digits are its distributor's; the rest of it stays here.
@@ -36,12 +32,7 @@ _COHORT = text(
     LEFT JOIN campaign_device u ON u.id = l.update_id AND u.campaign IS DISTINCT FROM :rollback_of
         AND NOT (:urgent AND u.state = ANY(:takeable)
             AND NOT EXISTS (SELECT 1 FROM campaign s WHERE s.name = u.campaign AND s.urgent))
-    LEFT JOIN LATERAL (
-        SELECT reason FROM hold WHERE lifted_at IS NULL AND (expires_at IS NULL OR expires_at > now())
-        AND (user_id IS NULL OR user_id = :user_id)
-        AND (scope, value) IN (('device', d.eui), ('model', d.manufacturer || '/' || d.model), ('region', d.region),
-                               ('hub', d.hub), ('home', coalesce(d.home, d.hub))) LIMIT 1
-    ) h ON true
+    LEFT JOIN LATERAL ({holds.HOLDING.format(now="now()")}) h ON true
     WHERE d.device_type = :device_type
         AND (cardinality(CAST(:models AS text[])) = 0 OR d.model = ANY(:models)
             OR d.manufacturer || '/' || d.model = ANY(:models))

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from hanwave.ledger import leavers, stops, urgency
+from hanwave.ledger import holds, leavers, stops, urgency
 from hanwave.ledger.campaigns import Frame
 from hanwave.ledger.standing import Folded
 from hanwave.rollout.events import Leg
@@ -40,12 +40,7 @@ _WHY = text(
     JOIN unnest(CAST(:ids AS bigint[]), CAST(:releases AS text[]), CAST(:versions AS text[]), CAST(:hashes AS text[]),
                 CAST(:bases AS text[])) AS f(id, release, version, hash, base) ON f.id = u.id
     LEFT JOIN device d ON d.eui = u.eui
-    LEFT JOIN LATERAL (
-        SELECT reason FROM hold WHERE lifted_at IS NULL AND (expires_at IS NULL OR expires_at > :now)
-        AND (user_id IS NULL OR user_id = :user_id)
-        AND (scope, value) IN (('device', d.eui), ('model', d.manufacturer || '/' || d.model), ('region', d.region),
-                               ('hub', d.hub), ('home', coalesce(d.home, d.hub))) LIMIT 1
-    ) h ON true
+    LEFT JOIN LATERAL ({holds.HOLDING.format(now=":now")}) h ON true
     LEFT JOIN cpl_entry e ON (e.device_type, e.manufacturer, e.model, e.hardware_version, e.firmware_version)
         = (d.device_type, d.manufacturer, d.model, d.hardware_version, f.version)
     LEFT JOIN LATERAL ({urgency.TAKER.format(update="u")} LIMIT 1) t ON NOT :urgent

@@ -15,6 +15,16 @@ from hanwave.ledger.database import LedgerError
 from hanwave.ledger.leavers import RESPONSIBLE
 
 SCOPES = ("device", "model", "region", "hub", "home")
+ON_DEVICE = (
+    "(scope, value) IN (('device', d.eui), ('model', d.manufacturer || '/' || d.model), ('region', d.region), ('hub', d.hub),"
+    " ('home', coalesce(d.home, d.hub)))"
+)
+"""Whether a hold is on a device, d."""
+HOLDING = (
+    "SELECT reason FROM hold WHERE lifted_at IS NULL AND (expires_at IS NULL OR expires_at > {now})"
+    f" AND (user_id IS NULL OR user_id = :user_id) AND {ON_DEVICE} LIMIT 1"
+)
+"""Why a device, d, is held back at that time in :user_id's campaigns; no row where it is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +62,9 @@ class NewHold:
 
 def place(connection: Connection, hold: NewHold, now: datetime) -> int:
     """Place a hold and return its id; LedgerError where its scope, value, reason or expiry is not one."""
-    hold = replace(hold, reason=words.line(hold.reason, 1000), owner=words.line(hold.owner, 200))
+    hold = replace(
+        hold, reason=words.line(hold.reason, notes.MOST_REASON), owner=words.line(hold.owner, notes.MOST_ACTOR)
+    )
     value = _value(hold)
     if not hold.reason.strip():
         raise LedgerError("a hold needs a reason")

@@ -61,13 +61,19 @@ def write(connection: Connection, campaign: str, cause: str, out: IO[bytes], use
     return packed
 
 
-def hold(connection: Connection, packed: Packed, ticket: str, actor: str, now: datetime) -> int:
+def hold(
+    connection: Connection, packed: Packed, ticket: str, actor: str, now: datetime, user_id: str | None = None
+) -> int:
     """Hold each of its devices under the ticket's reference; how many were not held under it yet."""
     reason = f"{ticket}: {packed.cause} in {packed.campaign}"
-    held = {each.value for each in holds.listed(connection, now) if (each.scope, each.reason) == ("device", reason)}
+    held = {
+        each.value
+        for each in holds.listed(connection, now, user_id=user_id)
+        if (each.scope, each.reason) == ("device", reason)
+    }
     new = [eui for eui in packed.devices if eui not in held]
     for eui in new:
-        holds.place(connection, NewHold("device", eui, reason, actor), now)
+        holds.place(connection, NewHold("device", eui, reason, actor, user_id=user_id), now)
     return len(new)
 
 

@@ -86,9 +86,9 @@ def add(connection: Connection, incident: NewIncident, now: datetime) -> int:
         "service": incident.service,
         "start": start,
         "end": end,
-        "reference": words.line(incident.reference, 200),
-        "reason": words.line(incident.reason, 1000),
-        "actor": words.line(incident.actor, 200),
+        "reference": words.line(incident.reference, notes.MOST_ACTOR),
+        "reason": words.line(incident.reason, notes.MOST_REASON),
+        "actor": words.line(incident.actor, notes.MOST_ACTOR),
         "now": now,
     }
     number = int(connection.execute(statement, values).scalar_one())

@@ -115,7 +115,7 @@ def look(connection: Connection, key: str, actor: str, now: datetime, user_id: s
     devices = [
         HomeDevice(row.eui, CALLED[row.device_type], row.firmware_version, updates.get(row.eui, [])) for row in rows
     ]
-    return Home(devices, _is_held(connection, rows, now))
+    return Home(devices, _is_held(connection, rows, now, user_id))
 
 
 def hold_home(
@@ -123,7 +123,7 @@ def hold_home(
 ) -> int:
     """Keep every update away from the home for HELD_FOR; the hold's number. LedgerError as `look`, or without a reason."""
     (first, *_) = _rows(connection, key, user_id)
-    return holds.place(connection, NewHold("home", first.premises, reason, actor, now + HELD_FOR), now)
+    return holds.place(connection, NewHold("home", first.premises, reason, actor, now + HELD_FOR, user_id), now)
 
 
 def _rows(connection: Connection, key: str, user_id: str | None) -> list[Any]:
@@ -185,10 +185,11 @@ def _update(row: Any) -> HomeUpdate:
     )
 
 
-def _is_held(connection: Connection, rows: Sequence[Any], now: datetime) -> bool:
+def _is_held(connection: Connection, rows: Sequence[Any], now: datetime, user_id: str | None) -> bool:
     statement = text(
         "SELECT EXISTS (SELECT 1 FROM hold WHERE lifted_at IS NULL AND (expires_at IS NULL OR expires_at > :now)"
+        " AND (CAST(:user AS text) IS NULL OR coalesce(user_id, :user) = :user)"
         " AND ((scope = 'home' AND value = :home) OR (scope = 'device' AND value = ANY(:euis))))"
     )
-    values = {"home": rows[0].premises, "euis": [row.eui for row in rows], "now": now}
+    values = {"home": rows[0].premises, "euis": [row.eui for row in rows], "now": now, "user": user_id}
     return bool(connection.execute(statement, values).scalar_one())

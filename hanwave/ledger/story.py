@@ -12,6 +12,7 @@ from sqlalchemy import Connection, text
 
 from hanwave.identifiers import EUI64
 from hanwave.ledger.database import LedgerError
+from hanwave.ledger.holds import ON_DEVICE
 from hanwave.ledger.leavers import RESPONSIBLE
 
 
@@ -132,9 +133,7 @@ _LEFT_OUT = text(
 _HOLDS = text(
     "SELECT h.scope, h.reason, h.owner FROM device d JOIN hold h ON h.lifted_at IS NULL"
     " AND (h.expires_at IS NULL OR h.expires_at > now())"
-    " AND (h.scope, h.value) IN (('device', d.eui), ('model', d.manufacturer || '/' || d.model), ('region', d.region),"
-    " ('hub', d.hub), ('home', coalesce(d.home, d.hub))) WHERE d.eui = :eui"
-    f" AND {_OURS} AND (CAST(:user AS text) IS NULL OR coalesce(h.user_id, :user) = :user) ORDER BY h.id"
+    f" AND {ON_DEVICE} WHERE d.eui = :eui AND {_OURS} AND (CAST(:user AS text) IS NULL OR coalesce(h.user_id, :user) = :user) ORDER BY h.id"
 )
 # A note on a device names the campaign that it is of, if any: another User ID's is not told.
 _NOTES = text(

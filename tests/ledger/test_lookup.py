@@ -104,8 +104,8 @@ async def test_the_page_tells_and_the_button_holds(home, desk):
     held = await desk.post("/hold", data={"key": MPAN, "reason": "<b>newborn</b>"})
     assert "Updates are kept away from this home." in held.text
     with home.engine.connect() as connection:
-        (hold,) = connection.execute(text("SELECT scope, value, owner, expires_at FROM hold")).all()
-    assert (hold.scope, hold.value, hold.owner) == ("home", "home-0", "cat")
+        (hold,) = connection.execute(text("SELECT scope, value, owner, user_id, expires_at FROM hold")).all()
+    assert (hold.scope, hold.value, hold.owner, hold.user_id) == ("home", "home-0", "cat", US)
     assert hold.expires_at
 
 
