@@ -9,13 +9,13 @@ was lured from may press the button. It listens where only that sign-on's proxy 
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import uvicorn
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from pydantic_core import to_jsonable_python
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
@@ -114,7 +114,7 @@ def _json(facts: dict[str, Any]) -> dict[str, Any]:
     home: lookup.Home | None = facts["home"]
     if facts["refusal"]:
         return {"error": facts["refusal"]}
-    plain: dict[str, Any] = json.loads(json.dumps(asdict(home), default=str)) if home else {}
+    plain: dict[str, Any] = to_jsonable_python(home) if home else {}
     return plain
 
 

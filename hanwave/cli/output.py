@@ -24,7 +24,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for
 def emit(facts: Mapping[str, Any], *, as_json: bool) -> None:
     """Print facts: as one line of JSON, or as name and value in two columns (nested ones indented)."""
     if as_json:
-        sys.stdout.write(json.dumps(facts, default=str) + "\n")
+        sys.stdout.write(line_of_json(facts) + "\n")
         return
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
@@ -38,6 +38,14 @@ def emit(facts: Mapping[str, Any], *, as_json: bool) -> None:
 def shown(value: str) -> str:
     """The text as a terminal may be given it: what it would obey, or could not print, stands as its escape."""
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in value)
+
+
+def line_of_json(facts: Mapping[str, Any]) -> str:
+    """Facts as one line of JSON, as the published schemas have them: times and spans of time by ISO 8601."""
+    # Here and not above: a command's help need not wait for it.
+    from pydantic_core import to_jsonable_python  # noqa: PLC0415
+
+    return json.dumps(facts, default=to_jsonable_python)
 
 
 def _lines(facts: Mapping[str, Any], indent: str) -> list[tuple[str, str]]:

@@ -99,7 +99,7 @@ class Report:
     """Everything; by_time: (when, wave, devices settled in it until then)."""
 
     heading: Heading
-    approvers: list[tuple[str, datetime]]
+    approvers: list[str]
     waves: list[Wave]
     outcomes: dict[str, int]
     """Devices by how they ended; `open` for those that have not."""
@@ -134,7 +134,7 @@ def gather(connection: Connection, campaign: str, now: datetime, user_id: str | 
     acts = _acts(connection, campaign)
     return Report(
         heading=_heading(connection, campaign, view.approvals, now),
-        approvers=_approvers(connection, campaign, view.digest),
+        approvers=view.approvers,
         waves=_waves(connection, campaign, view.waves),
         outcomes=_outcomes(connection, campaign),
         causes=_causes(connection, campaign),
@@ -163,17 +163,6 @@ def _heading(connection: Connection, campaign: str, approvals: int, now: datetim
         {"campaign": campaign},
     ).one()
     return Heading(**row._mapping, approvals=approvals, made_at=now)  # noqa: SLF001 - the documented way to a row's names
-
-
-def _approvers(connection: Connection, campaign: str, digest: str) -> list[tuple[str, datetime]]:
-    rows = _ask(
-        connection,
-        "SELECT actor, min(at) AS at FROM note WHERE verb = 'approve' AND subject = 'campaign/' || :campaign"
-        " AND document ->> 'digest' = :digest GROUP BY actor ORDER BY at",
-        campaign,
-        digest=digest,
-    )
-    return [(row.actor, row.at) for row in rows]
 
 
 def _waves(connection: Connection, campaign: str, views: list[WaveView]) -> list[Wave]:

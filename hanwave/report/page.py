@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from hanwave.ledger.report import Report
-from hanwave.report import plots, words
+from hanwave.report import answers, plots
 from hanwave.report.rates import Rates
 
 _PAGES = Environment(
@@ -19,9 +19,9 @@ _PAGES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_PAGES.filters["when"] = words.when
-_PAGES.filters["advice"] = words.advice
-_PAGES.filters["many"] = words.many
+_PAGES.filters["when"] = answers.when
+_PAGES.filters["advice"] = answers.advice
+_PAGES.filters["many"] = answers.many
 
 
 def render(report: Report, rates: Rates) -> str:
@@ -34,10 +34,10 @@ def _material(report: Report, rates: Rates) -> dict[str, Any]:
     return {
         "report": report,
         "head": report.heading,
-        "answers": words.answers(report, rates),
+        "answers": answers.answers(report, rates),
         "settled": Markup(plots.settled(report)),  # noqa: S704
-        "waves": [(wave, words.verdict(wave), Markup(plots.gate(wave))) for wave in report.waves],  # noqa: S704
-        "prices": [(what, rates.money(amount)) for what, amount in words.price(report, rates).items()],
-        "actions": words.actions(report),
+        "waves": [(wave, answers.verdict(wave), Markup(plots.gate(wave))) for wave in report.waves],  # noqa: S704
+        "prices": [(what, rates.money(amount)) for what, amount in answers.price(report, rates).items()],
+        "actions": answers.actions(report),
         "visit": rates.visit,
     }

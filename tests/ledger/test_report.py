@@ -13,7 +13,7 @@ from hanwave.ledger import control, judging, planning, waves
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.report import Report, gather
 from hanwave.ledger.standing import Fact, record
-from hanwave.report import page, words
+from hanwave.report import answers, page
 from hanwave.report.rates import Rates, RatesError, parse
 from hanwave.rollout.decide import Outcome
 from hanwave.rollout.events import Event, Evidence, Kind, Leg
@@ -78,7 +78,7 @@ def test_its_figures_are_the_ledgers(spring):
     assert (found.devices, found.settled) == (60, 17)
     assert (found.homes.settled, found.homes.visits, found.homes.customers) == (17, 1, 0)
     assert found.by_time[-1][1:] == (1, 17)
-    assert [actor for actor, _ in found.approvers] == ["bob"]
+    assert found.approvers == ["bob"]
     assert {act.verb for act in found.acts} == {"plan", "approve", "open wave", "judge"}
     first, second = found.waves
     assert first.explained
@@ -88,9 +88,9 @@ def test_its_figures_are_the_ledgers(spring):
 
 def test_its_first_page_answers_eight_questions_in_plain_words(spring):
     found = report(spring)
-    told = words.answers(found, RATES)
+    told = answers.answers(found, RATES)
     assert len(told) == 8
-    assert words.count(found.heading, told) <= words.WORDS
+    assert answers.count(found.heading, told) <= answers.WORDS
     by = dict(told)
     assert "60 ESMEs in 2 waves" in by["What was planned?"]
     assert "bob" in by["Who approved it?"]
@@ -110,7 +110,7 @@ def test_a_page_holds_what_people_wrote_as_text_and_needs_nothing_from_elsewhere
 
 
 def test_every_way_to_end_has_its_advice():
-    assert set(words.ADVICE) == set(Outcome)
+    assert set(answers.ADVICE) == set(Outcome)
 
 
 def test_a_campaign_that_has_not_begun_has_a_report_that_says_so(world):
@@ -120,7 +120,7 @@ def test_a_campaign_that_has_not_begun_has_a_report_that_says_so(world):
         request = CampaignRequest(release="r2", policy=Policy(waves=(Wave(share=1),)), author="ann")
         planning.freeze(connection, "spring", request.model_copy(update={"policy": POLICY_OF_FEW}), str(US), world.now)
     found = report(world)
-    told = dict(words.answers(found, Rates()))
+    told = dict(answers.answers(found, Rates()))
     assert told["Did it do harm?"] == "Not known: no wave was judged yet."
     assert "not priced" in told["What did it cost, and what did it save?"]
     assert "<svg" not in page.render(found, Rates())

@@ -1,13 +1,15 @@
 """The published JSON Schemas: locked, met by what hanwave itself shows as examples, and refusing what it would refuse."""
 
 import json
+import re
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, FormatChecker
 
+from hanwave.cli.output import line_of_json
 from hanwave.ledger.overview import WaveView
 from hanwave.ledger.progress import DeviceOutcome, Progress, TimeLeft
 from hanwave.rollout.request import EXAMPLE
@@ -21,8 +23,17 @@ PUBLISHED = Path(__file__).parents[2] / "docs" / "schemas"
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 
+# Of what comes out. What goes in may be shorter than ISO 8601 has it: "20s".
+FORMATS = FormatChecker(())
+FORMATS.checks("date-time")(lambda text: re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", text))
+FORMATS.checks("duration")(lambda text: re.fullmatch(r"P(\d+D)?(T(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?", text))
+
+
 def errors(name: str, value: object) -> list[str]:
-    return [error.message for error in Draft202012Validator(schemas.schema(name)).iter_errors(value)]
+    formats = FORMATS if name in schemas.RESULTS else None
+    return [
+        error.message for error in Draft202012Validator(schemas.schema(name), format_checker=formats).iter_errors(value)
+    ]
 
 
 @pytest.mark.parametrize("name", schemas.NAMES)
@@ -65,7 +76,7 @@ def test_what_would_be_refused_does_not_meet_it(name, wrong):
 
 def test_what_comes_out_meets_its_schema():
     outcome = DeviceOutcome(1, "00-DB-00-00-00-00-00-00", 1, "settled", "", "00000002", NOW)
-    assert errors("outcome", json.loads(json.dumps(asdict(outcome), default=str))) == []
+    assert errors("outcome", json.loads(line_of_json(asdict(outcome)))) == []
     wave = WaveView(number=1, size=5, opened=True, verdict=None, reason="", passed_by=None)
     view = Progress(
         **dict.fromkeys(("name", "release", "digest", "status", "author"), "x"),
@@ -80,7 +91,7 @@ def test_what_comes_out_meets_its_schema():
             wave=1, open=2, ended=3, per_hour=4.5, quiet=timedelta(seconds=9), left=timedelta(minutes=3)
         ),
     )
-    assert errors("progress", json.loads(json.dumps(asdict(view), default=str))) == []
+    assert errors("progress", json.loads(line_of_json(asdict(view)))) == []
 
 
 def test_the_command_lists_prints_and_refuses():

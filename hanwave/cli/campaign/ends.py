@@ -1,7 +1,6 @@
 """`hanwave campaign outcomes` and `retry`: how a campaign's devices ended, and a new run for those that did not end well."""
 
 import csv
-import json
 import sys
 from contextlib import nullcontext
 from dataclasses import asdict, fields
@@ -12,7 +11,7 @@ import typer
 
 from hanwave.cli.campaign.options import Name, run
 from hanwave.cli.ledger_option import Actor, Database, actor_or_user
-from hanwave.cli.output import AsJson, emit
+from hanwave.cli.output import AsJson, emit, line_of_json
 from hanwave.errors import HanwaveError
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ async def _write(client: "Client", name: str, wanted: set[str], out: TextIO, *, 
         if wanted and each.outcome not in wanted:
             continue
         if lines:
-            out.write(json.dumps(asdict(each), default=str) + "\n")
+            out.write(line_of_json(asdict(each)) + "\n")
         else:
             table.writerow(asdict(each))
         written += 1

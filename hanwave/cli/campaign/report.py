@@ -41,7 +41,7 @@ def report(
     """Write a campaign's report: one page that needs nothing else, whose first sheet answers eight questions."""
     # Here and not above: matplotlib and the ledger's libraries take a second.
     from hanwave.ledger.report import gather  # noqa: PLC0415
-    from hanwave.report import page, words  # noqa: PLC0415
+    from hanwave.report import answers, page  # noqa: PLC0415
     from hanwave.report.rates import Rates, parse  # noqa: PLC0415
 
     known = parse(read_file(rates, "the rate table"), f"the rate table {rates}") if rates else Rates()
@@ -52,8 +52,8 @@ def report(
     write_file(written, html, "the report")
     if pdf and browser:
         write_file(pdf, _printed(browser, html), "the report")
-    answers = dict(words.answers(found, known)) if as_json else {}
-    emit({"report": str(written), "pdf": str(pdf) if pdf else None, **answers}, as_json=as_json)
+    told = dict(answers.answers(found, known)) if as_json else {}
+    emit({"report": str(written), "pdf": str(pdf) if pdf else None, **told}, as_json=as_json)
 
 
 def _browser() -> str:

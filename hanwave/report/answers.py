@@ -95,7 +95,7 @@ def _approved(report: Report) -> str:
             f"{many(head.approvals, 'approval')} still wanted" if head.approvals else "The plan asked for no approval"
         )
         return f"Nobody. {wanted}; {head.author} wrote it."
-    names = _listed(actor for actor, _ in report.approvers)
+    names = _listed(report.approvers)
     return (
         f"{names}, on the plan {head.digest[:16]}, written by {head.author}; {many(head.approvals, 'approval')} wanted."
     )
