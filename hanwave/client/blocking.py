@@ -83,6 +83,7 @@ class BlockingCampaign:
     watch = _walks(Campaign.watch)
     wait = _waits(Campaign.wait)
     outcomes = _walks(Campaign.outcomes)
+    outcomes_table = _waits(Campaign.outcomes_table)
     story = _waits(Campaign.story)
     halt = _waits(Campaign.halt)
     pause = _waits(Campaign.pause)
@@ -117,6 +118,7 @@ class BlockingClient:
     campaigns = _waits(Client.campaigns)
     halt = _waits(Client.halt)
     story = _waits(Client.story)
+    export = _walks(Client.export)
 
     def start(self, name: str, request: Request) -> BlockingCampaign:
         """Freeze the plan, and start the campaign."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -98,6 +98,17 @@ class Campaign:
             for each in page:
                 yield each
             last = page[-1].eui
+
+    async def outcomes_table(self) -> dict[str, list[Any]]:
+        """The outcomes as columns of one length, by name: pandas.DataFrame and polars.DataFrame take them as they are.
+
+        All of it is in memory, some 500 octets a device.
+        """
+        table: dict[str, list[Any]] = {each.name: [] for each in fields(DeviceOutcome)}
+        async for device in self.outcomes():
+            for name, column in table.items():
+                column.append(getattr(device, name))
+        return table
 
     async def story(self, eui: str) -> Story:
         """Everything that is known of one of its devices."""

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import islice
 from typing import Any, Self
 
 from sqlalchemy import Connection
@@ -16,7 +17,7 @@ from hanwave.client.errors import EngineError, NameTakenError
 from hanwave.client.link import Link, now
 from hanwave.client.rehearsing import How
 from hanwave.identifiers import EUI64
-from hanwave.ledger import database, planning, progress, retrying, scopes, story
+from hanwave.ledger import audit, database, planning, progress, retrying, scopes, story
 from hanwave.ledger.draft import Draft, draft
 from hanwave.ledger.progress import Listed
 from hanwave.ledger.story import Story
@@ -25,6 +26,8 @@ from hanwave.rollout.request import CampaignRequest, RequestError, check_name, p
 
 Request = CampaignRequest | dict[str, Any] | str
 """A campaign's request: the object, its fields, or JSON text."""
+_LINES = 1000
+"""Of an export, in memory at a time: a megabyte."""
 
 
 class Client:
@@ -162,6 +165,19 @@ class Client:
     async def story(self, eui: str, campaign: str | None = None) -> Story:
         """A device's whole story, over every campaign or in one."""
         return await self._link.ask(lambda connection: story.story(connection, eui, campaign, self._user_id))
+
+    async def export(self) -> AsyncIterator[bytes]:
+        """The audit chain with the rows behind it, a line of JSON at a time, of every User ID: one proves nothing alone.
+
+        `hanwave audit verify` needs nothing but a file of these lines.
+        """
+        lines = audit.export(self._link.ledger)
+        try:
+            while page := await self._link.run(lambda _: list(islice(lines, _LINES))):
+                for line in page:
+                    yield line
+        finally:
+            await self._link.run(lambda _: lines.close())
 
 
 def _freeze(

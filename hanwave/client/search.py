@@ -8,13 +8,12 @@ from collections.abc import Mapping
 
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 
+from hanwave.rollout.route import DCC
 from hanwave.settings import SEARCH_ATTRIBUTES
 
 KEYS = {name: SearchAttributeKey.for_keyword(name) for name in SEARCH_ATTRIBUTES}
 """Each attribute's key, by its name."""
 CAMPAIGN, OUTCOME = KEYS["Campaign"], KEYS["Outcome"]
-DCC = "dcc"
-"""The route of a device in a home; one on a bench has another."""
 
 
 def attributes(values: Mapping[str, str | int | None]) -> TypedSearchAttributes:

@@ -6,7 +6,7 @@ from the moment at which that part can change no more. What is not chained yet i
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,7 +149,7 @@ def status(connection: Connection) -> AuditStatus:
     return AuditStatus(rows, head, unchained)
 
 
-def export(ledger: Engine) -> Iterator[bytes]:
+def export(ledger: Engine) -> Generator[bytes, None, None]:
     """The chain and the rows behind it, as audit_verify has it: one snapshot, streamed, each line with its line break."""
     with ledger.connect() as plain:
         # REPEATABLE READ: every statement sees the same snapshot, so that the tail agrees with the rows.

@@ -94,6 +94,13 @@ def test_what_comes_out_meets_its_schema():
     assert errors("progress", json.loads(line_of_json(asdict(view)))) == []
 
 
+def test_a_property_is_described_by_the_words_under_its_attribute_inherited_or_not():
+    told = schemas.schema("progress")["properties"]
+    assert told["waits_for"]["description"] == "A sentence; empty once it is over."
+    assert told["held"]["description"].startswith("Why devices whose turn")
+    assert schemas.schema("campaign")["$defs"]["Gate"]["properties"]["harm"]["description"]
+
+
 def test_the_command_lists_prints_and_refuses():
     assert "roll_back" in run("schema").out
     assert json.loads(run("schema", "approve").out) == schemas.schema("approve")

@@ -2,12 +2,15 @@
 
 import inspect
 import threading
+from dataclasses import fields
 
 import pytest
 
 import hanwave
 from hanwave.client import BlockingCampaign, Campaign, Client, NoCampaignError
 from hanwave.client.blocking import BlockingClient
+from hanwave.ledger import audit, audit_verify
+from hanwave.ledger.progress import DeviceOutcome
 from hanwave.settings import Settings
 from tests.support.ledger import US, World
 from tests.workflow.test_campaign import FAST
@@ -39,8 +42,21 @@ def test_a_call_waits_for_its_answer(client, world):
     campaign = client.campaign("spring")
     assert next(campaign.watch()).name == "spring"
     assert list(campaign.outcomes()) == []
+    assert campaign.outcomes_table() == {each.name: [] for each in fields(DeviceOutcome)}
     assert campaign.pause(reason="storm", actor="ann").engine_told is False
     assert client.halt("all", reason="storm", actor="ann").beyond_recall == []
+
+
+def test_an_export_is_streamed_verified_and_may_be_left_early(client, world, ledger):
+    world.campaign([], name="spring")
+    client.halt("all", reason="storm", actor="ann")
+    audit.catch_up(ledger)
+    lines = list(client.export())
+    assert audit_verify.verify(lines).rows == 2
+    left = client.export()
+    assert next(left) == lines[0]
+    left.close()
+    assert ledger.pool.checkedout() == 0
 
 
 def test_it_raises_as_the_client_does(client):

@@ -23,6 +23,7 @@ from hanwave.client import (
 )
 from hanwave.errors import HanwaveError
 from hanwave.ledger.database import LedgerError
+from hanwave.ledger.progress import DeviceOutcome
 from hanwave.settings import Settings
 from tests.support.dcc import quiet
 from tests.support.ledger import US, World, eui
@@ -112,6 +113,7 @@ async def test_a_campaign_is_watched_to_its_end_and_each_devices_story_is_whole(
         seen = [view async for view in campaign.watch(0.2)]
         assert (await campaign.wait()).over
         outcomes = [each async for each in campaign.outcomes()]
+        table = await campaign.outcomes_table()
         story = await campaign.story(eui(0))
         with pytest.raises(NotRunningError):
             await campaign.resume(reason="why not", actor="ann", digest=seen[-1].digest)
@@ -123,6 +125,7 @@ async def test_a_campaign_is_watched_to_its_end_and_each_devices_story_is_whole(
     assert {w.verdict for w in seen[-1].waves} == {"pass"}
     assert Counter(each.outcome for each in outcomes) == {"settled": 5}
     assert len({each.eui for each in outcomes}) == 5
+    assert [DeviceOutcome(*row) for row in zip(*table.values(), strict=True)] == outcomes
     [update] = story.updates
     assert (update.state, update.next, update.release) == ("settled", "nothing", "r2")
     kinds = [event.kind for event in update.events]
