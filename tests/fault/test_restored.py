@@ -16,7 +16,7 @@ from hanwave.ledger.progress import Progress
 from tests.support.command import run_beside
 from tests.support.rollout_world import Rollout, request, rollout
 
-pytestmark = [pytest.mark.fault, pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.fault, pytest.mark.stack, pytest.mark.timeout(400)]
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +113,15 @@ async def to_its_end(campaign: Campaign) -> Progress:
     return seen
 
 
+async def to_their_ends(world: Rollout, campaigns: list[Campaign]) -> list[Progress]:
+    """All of their ends; where they do not come, how each device stands."""
+    try:
+        async with asyncio.timeout(150):
+            return await asyncio.gather(*map(to_its_end, campaigns))
+    except TimeoutError:
+        raise AssertionError(world.under_way()) from None
+
+
 async def test_a_restored_ledger_sends_nothing_until_it_is_reconciled(world, tmp_path, monkeypatch):
     monkeypatch.setenv("HANWAVE_CONFIG", str(world.config))
     async with world.client() as client:
@@ -164,8 +173,7 @@ async def test_a_restored_ledger_sends_nothing_until_it_is_reconciled(world, tmp
         assert world.value("SELECT min(last) FROM counter") > used + 500_000
 
         await go_on_and_lift(world, away)
-        async with asyncio.timeout(120):
-            ends = await asyncio.gather(*map(to_its_end, campaigns))
+        ends = await to_their_ends(world, campaigns)
         assert len(sent_forward(world)) > len(before)
     assert all(wave.passed for end in ends for wave in end.waves)
     assert activations_of(world, done) == 0, "a device was told again to activate what it runs"

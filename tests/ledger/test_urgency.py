@@ -84,11 +84,14 @@ def test_an_image_on_its_way_is_waited_for_and_nothing_more_is_sent_for_the_slow
     assert ends(world) == [TAKEN]
 
 
-def test_a_future_dated_activation_is_withdrawn_before_its_update_is_superseded(world):
+@pytest.mark.parametrize("acknowledged", [True, False])
+def test_a_future_dated_activation_is_withdrawn_before_its_update_is_superseded(world, acknowledged):
+    """Also where the answer to it was lost: the device may have it all the same."""
     policy = Policy(waves=(Wave(share=1),), activation=ActivationMode.FUTURE_DATED)
     (slow,) = hold_image(world, policy=policy)
     send(world, activate(world, slow).outbox_id)
-    say(world, slow, Kind.SCHEDULED, Leg.ACTIVATE)
+    if acknowledged:
+        say(world, slow, Kind.SCHEDULED, Leg.ACTIVATE)
     with world.engine.begin() as connection:
         assert withdrawal.due(connection, world.now, 10) == []
     start(world, [eui(0)])

@@ -186,9 +186,21 @@ class Rollout:
         """Wait until the ledger (or anything else) says so."""
         deadline = time.monotonic() + seconds
         while not (held := await asyncio.to_thread(true)):
-            assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not within {seconds} s: {what}; {await asyncio.to_thread(self.under_way)}")
             await asyncio.sleep(0.2)
         return held
+
+    def under_way(self) -> str:
+        """What a machine that nobody can look at must tell: where each stands that is not at its end, and why no further."""
+        devices = self.rows(
+            "SELECT u.campaign, u.eui, u.state, u.step, u.due_at, u.reason, u.picked_at, m.leg, m.attempt, b.state AS request"
+            " FROM campaign_device u LEFT JOIN LATERAL (SELECT * FROM outbox_device o WHERE o.update_id = u.id"
+            " ORDER BY o.outbox_id DESC LIMIT 1) m ON true LEFT JOIN outbox b ON b.id = m.outbox_id"
+            " WHERE u.state NOT IN ('settled', 'closed', 'planned') OR u.reason <> '' ORDER BY u.campaign, u.eui LIMIT 40"
+        )
+        stops = self.rows("SELECT scope, value, leg, kind, reason FROM stop WHERE lifted_at IS NULL LIMIT 20")
+        return "\n".join(map(str, ("under way:", *devices, "stopped:", *stops)))
 
     def assert_books(self) -> None:
         """What the ledger claims, the books do not deny; no command was executed twice; a RequestID has one body."""
