@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,11 +42,15 @@ def shown(value: str) -> str:
 
 
 def line_of_json(facts: Mapping[str, Any]) -> str:
-    """Facts as one line of JSON, as the published schemas have them: times and spans of time by ISO 8601."""
+    """Facts as one line of JSON, as the published schemas have them: times by ISO 8601, an identifier as it is written."""
+    return json.dumps(facts, default=_told)
+
+
+def _told(value: object) -> Any:
     # Here and not above: a command's help need not wait for it.
     from pydantic_core import to_jsonable_python  # noqa: PLC0415
 
-    return json.dumps(facts, default=to_jsonable_python)
+    return to_jsonable_python(value) if isinstance(value, date | timedelta) else str(value)
 
 
 def _lines(facts: Mapping[str, Any], indent: str) -> list[tuple[str, str]]:
