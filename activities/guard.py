@@ -35,7 +35,7 @@ class Guarded:
         if not is_whole and (why := stop_if_restored(self.ledger, self.witness, "gateway", self.clock())):
             return why
         if request_id is not None:
-            self.witness.sends(request_id)
+            self.witness.sends(request_id, self.clock())
         return self.deliver(outbox_id)
 
 

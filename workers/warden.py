@@ -160,7 +160,7 @@ def _keep_house(ledger: Engine, now: datetime, *, whole: bool) -> None:
 
 def _remember(ledger: Engine, witness: Witness) -> None:
     with ledger.connect() as connection:
-        witness.sees_chain(connection)
+        witness.sees_chain(connection, datetime.now(UTC))
 
 
 if __name__ == "__main__":

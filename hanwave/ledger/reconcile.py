@@ -58,6 +58,15 @@ def open_stop(connection: Connection) -> tuple[int, datetime] | None:
     return (row.id, row.at) if row else None
 
 
+def is_done_since(connection: Connection, at: datetime) -> bool:
+    """Whether a restored ledger was stopped at that time (aware UTC) or later, and has been reconciled."""
+    statement = text(
+        "SELECT 1 FROM stop s JOIN note n ON n.verb = 'reconciled' AND (n.document ->> 'stop')::bigint = s.id"
+        " WHERE s.at >= :at LIMIT 1"
+    )
+    return connection.execute(statement, {"at": at}).first() is not None
+
+
 def stop_all(connection: Connection, why: str, actor: str, now: datetime) -> int:
     """Stop everything forward, give up what is unanswered, jump the counters, and count the budgets as used; again, nothing.
 

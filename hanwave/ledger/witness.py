@@ -4,16 +4,20 @@ A database that was restored to an earlier copy has forgotten requests that left
 know it. Guarantees: over a ledger that lacks the last request that it was to send, the gateway sends nothing before all is
 stopped; nor does the warden's heart beat over one that lacks the last link of the audit chain that it saw. Both outlast a
 loss of power: a request leaves after it is on the disk (two syncs, a millisecond on a solid-state disk). What was committed
-since the warden's last round, and led to no request, may be missed: half a minute.
+since the warden's last round, and led to no request, may be missed: half a minute. What was lost in a restore that has been
+reconciled since accuses nobody: each process finds it in its own time, and one stop is enough.
 """
 
 import json
 import os
 import threading
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
+
+from hanwave.ledger import reconcile
 
 
 class Witness:
@@ -29,27 +33,27 @@ class Witness:
             self._seen = {}
 
     def missing(self, connection: Connection) -> str | None:
-        """What this process saw and the ledger lacks, in words; None where it lacks nothing."""
+        """What this process saw and the ledger lacks, in words; None where it lacks nothing, or has been reconciled since."""
         seen = self._seen
         if request := seen.get("request"):
-            statement = text("SELECT 1 FROM outbox WHERE request_id = :request")
-            if connection.execute(statement, {"request": request}).first() is None:
-                return f"it lacks the request {request}, which was to be sent"
+            statement = text("SELECT 1 FROM outbox WHERE request_id = :id")
+            if _lacks(connection, statement, request):
+                return f"it lacks the request {request['id']}, which was to be sent"
         if link := seen.get("audit"):
             statement = text("SELECT 1 FROM audit WHERE seq = :seq AND hash = :hash")
-            if connection.execute(statement, link).first() is None:
+            if _lacks(connection, statement, link):
                 return f"it lacks link {link['seq']} of the audit chain, which was seen"
         return None
 
-    def sends(self, request_id: str) -> None:
-        """Remember a request that is about to leave."""
-        self._remember({"request": request_id})
+    def sends(self, request_id: str, now: datetime) -> None:
+        """Remember a request that is about to leave, at that time (aware UTC)."""
+        self._remember({"request": {"id": request_id, "at": now.isoformat()}})
 
-    def sees_chain(self, connection: Connection) -> None:
-        """Remember the head of the audit chain."""
+    def sees_chain(self, connection: Connection, now: datetime) -> None:
+        """Remember the head of the audit chain, as it is at that time (aware UTC)."""
         row = connection.execute(text("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1")).one_or_none()
         if row:
-            self._remember({"audit": {"seq": row.seq, "hash": row.hash}})
+            self._remember({"audit": {"seq": row.seq, "hash": row.hash, "at": now.isoformat()}})
 
     def forget(self) -> None:
         """Begin anew: what is missing has been dealt with."""
@@ -59,6 +63,13 @@ class Witness:
         with self._lock:
             self._seen = {**self._seen, **seen}
             _write(self._path, json.dumps(self._seen))
+
+
+def _lacks(connection: Connection, statement: TextClause, seen: dict[str, Any]) -> bool:
+    values = {name: value for name, value in seen.items() if name != "at"}
+    if connection.execute(statement, values).first():
+        return False
+    return not reconcile.is_done_since(connection, datetime.fromisoformat(seen["at"]))
 
 
 def _write(path: Path, text: str) -> None:

@@ -4,7 +4,7 @@ import json
 import os
 import stat
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -79,9 +79,9 @@ def test_a_witness_that_saw_nothing_accuses_nobody(world, tmp_path):
 def test_a_request_that_left_and_is_not_there_tells_a_restored_ledger_to_the_next_run_too(world, tmp_path):
     ids = world.campaign(world.fleet(1))
     witness = Witness(tmp_path / "gateway.json")
-    witness.sends(distribute(world, ids).request_id)
+    witness.sends(distribute(world, ids).request_id, world.now)
     assert missing(world, Witness(tmp_path / "gateway.json")) is None
-    witness.sends("a request of later")
+    witness.sends("a request of later", world.now)
     assert missing(world, Witness(tmp_path / "gateway.json")) == (
         "it lacks the request a request of later, which was to be sent"
     )
@@ -95,7 +95,7 @@ def test_what_a_witness_saw_is_on_the_disk_before_it_returns(tmp_path, monkeypat
     def fsync(descriptor: int) -> None:
         is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
         if not is_folder:
-            assert json.loads((folder / "gateway.new").read_text())["request"] == "one"
+            assert json.loads((folder / "gateway.new").read_text())["request"]["id"] == "one"
         done.append("folder" if is_folder else "file")
         sync(descriptor)
 
@@ -106,14 +106,14 @@ def test_what_a_witness_saw_is_on_the_disk_before_it_returns(tmp_path, monkeypat
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(Path, "replace", renamed)
     folder = tmp_path / "witness"
-    Witness(folder / "gateway.json").sends("one")
+    Witness(folder / "gateway.json").sends("one", datetime.now(UTC))
     assert done == ["file", "rename", "folder"]
     assert [path.name for path in folder.iterdir()] == ["gateway.json"]
 
 
 def test_threads_that_send_at_once_leave_a_whole_witness(world, tmp_path):
     witness = Witness(tmp_path / "gateway.json")
-    threads = [threading.Thread(target=witness.sends, args=(str(number),)) for number in range(16)]
+    threads = [threading.Thread(target=witness.sends, args=(str(number), world.now)) for number in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -127,7 +127,7 @@ def test_a_chain_that_is_shorter_or_another_tells_a_restored_ledger(world, ledge
     audit.catch_up(ledger)
     witness = Witness(tmp_path / "warden.json")
     with world.engine.connect() as connection:
-        witness.sees_chain(connection)
+        witness.sees_chain(connection, world.now)
     assert missing(world, witness) is None
     head = (tmp_path / "warden.json").read_text()
     (tmp_path / "warden.json").write_text(head.replace('"hash": "', '"hash": "0'))
@@ -142,11 +142,11 @@ def test_the_gateway_delivers_nothing_over_a_restored_ledger_and_stops_all_once(
     guarded = Guarded(world.engine, delivered.append, witness, lambda: world.now)
     guarded(outbox_id)
     assert delivered == [outbox_id]
-    witness.sends("lost")
+    witness.sends("lost", world.now)
     assert guarded(outbox_id) == (
         "the ledger was restored to an earlier copy: it lacks the request lost, which was to be sent"
     )
-    witness.sends("lost again")
+    witness.sends("lost again", world.now)
     assert stop_if_restored(world.engine, witness, "warden", world.now)
     assert delivered == [outbox_id]
     assert world.count("stop", "scope = 'all' AND lifted_at IS NULL") == 1
@@ -154,6 +154,22 @@ def test_the_gateway_delivers_nothing_over_a_restored_ledger_and_stops_all_once(
     with world.engine.begin() as connection:
         assert outbox.begin(connection, outbox_id, world.now) == "the request is forgotten"
     assert distribute(world, ids).granted == ()
+
+
+def test_a_process_that_finds_it_only_after_the_reconciliation_stops_nothing_again(world, tmp_path):
+    world.campaign(world.fleet(1))
+    late = Witness(tmp_path / "warden.json")
+    late.sends("lost", world.now)
+    world.later(seconds=1)
+    stop_all(world)
+    assert missing(world, late)
+    world.later(seconds=1)
+    ask_devices(world)
+    send_questions(world)
+    go_on(world)
+    assert missing(world, late) is None
+    late.sends("lost in another restore", world.now + timedelta(seconds=1))
+    assert missing(world, late)
 
 
 def test_no_counter_that_may_have_been_used_is_given_out(world):

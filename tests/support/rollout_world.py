@@ -197,7 +197,7 @@ class Rollout:
             "SELECT u.campaign, u.eui, u.state, u.step, u.due_at, u.reason, u.picked_at, m.leg, m.attempt, b.state AS request"
             " FROM campaign_device u LEFT JOIN LATERAL (SELECT * FROM outbox_device o WHERE o.update_id = u.id"
             " ORDER BY o.outbox_id DESC LIMIT 1) m ON true LEFT JOIN outbox b ON b.id = m.outbox_id"
-            " WHERE u.state NOT IN ('settled', 'closed', 'planned') OR u.reason <> '' ORDER BY u.campaign, u.eui LIMIT 40"
+            " WHERE u.state NOT IN ('settled', 'closed') ORDER BY u.state = 'planned', u.campaign, u.eui LIMIT 40"
         )
         stops = self.rows("SELECT scope, value, leg, kind, reason FROM stop WHERE lifted_at IS NULL LIMIT 20")
         return "\n".join(map(str, ("under way:", *devices, "stopped:", *stops)))
