@@ -30,6 +30,9 @@ RADIO_ERRORS = (ZigbeeException, TimeoutError, OSError)
 PATIENCE = 0.3
 """Seconds within which the ledger's leave comes, or the device is told to wait: less than any client's patience."""
 
+MOMENT = 0.05
+"""Seconds that a coordinator may take to say what the air did: next to nothing for a client that asks again."""
+
 Ending = asyncio.Future[Outcome | None]
 """How the download ended; None: the device has the image, and may be told to activate it."""
 
@@ -65,15 +68,23 @@ class Answers:
             self._cluster.send_default_rsp(hdr, Status.UNSUP_CLUSTER_COMMAND)
             return
         self._transfer.hear()
-        if self._answering is not None and not self._answering.done():
-            self._answering.cancel()
-        self._answering = asyncio.current_task()
         try:
+            await self._take_over()
             await handler(hdr, command)
         except RADIO_ERRORS:
             return
+        except asyncio.CancelledError:
+            if self._answering is asyncio.current_task():
+                raise
         except Exception as error:  # noqa: BLE001 - whatever it was, the update ends with it
             self._fail(error)
+
+    async def _take_over(self) -> None:
+        """Give the answer before this one up; but a device may be heard again before its radio's word that it has it."""
+        before, self._answering = self._answering, asyncio.current_task()
+        if before is not None and not before.done():
+            await asyncio.wait({before}, timeout=MOMENT)
+            before.cancel()
 
     def finish(self, outcome: Outcome | None) -> None:
         """End the download, unless it has ended."""

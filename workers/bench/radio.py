@@ -84,6 +84,14 @@ def bench_radio(radio: type[_Radio]) -> type[_Radio]:
             self.devices[ieee] = device = BenchDevice(self, ieee, nwk)
             return device
 
+        async def form_network(self, *, fast: bool = False) -> None:
+            """Form a network on a new coordinator, and open it anew."""
+            await super().form_network(fast=fast)
+            if not fast:
+                # zigpy starts it more than once on the way, and bellows would tell each frame as often.
+                await self.disconnect()
+                await self.connect()
+
     return BenchRadio
 
 

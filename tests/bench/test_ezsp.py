@@ -1,0 +1,135 @@
+"""The second level: the real bellows on an emulated co-processor, over a socket or a terminal, on the real clock."""
+
+import asyncio
+
+import pytest
+
+from hanwave.rollout.bench import BenchPolicy, Outcome
+from infra.zigbee.ash import ResetCause
+from infra.zigbee.client import Habits
+from infra.zigbee.ezsp import VERSIONS
+from infra.zigbee.frames import Profile
+from infra.zigbee.memory import Make
+from tests.bench.lab import BLOCKS, SIZE, eui, gb_image
+from tests.bench.sticks import joined, opened, plugged
+from workers.bench.bench import Bench
+
+pytestmark = pytest.mark.bench
+IMAGE = gb_image()
+USUAL = BenchPolicy()
+
+
+def kept(device, before: int) -> bytearray:
+    """What the device holds when it asks for that octet, in the bytes that this returns."""
+    held = bytearray()
+    device.client.at_offset[before] = lambda: held.extend(device.memory.image)
+    return held
+
+
+def assert_whole(report, device, stick, *, blocks: int = BLOCKS) -> None:
+    """It ended well, both sides' books say the same, and no block went twice."""
+    assert report.outcome is Outcome.ACTIVATED
+    assert (report.version_after, device.memory.version) == (2, 2)
+    assert (report.blocks, report.repeats, report.octets) == (blocks, 0, blocks * 50)
+    assert (device.books.blocks, device.books.octets, device.books.discards) == (BLOCKS, SIZE, 0)
+    assert stick.ncp.refused == []
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_a_device_joins_is_interviewed_and_updated(version):
+    async with plugged(version) as stick, opened(stick) as radio:
+        release = ".".join(map(str, VERSIONS[version]))
+        assert str(radio.state.node_info.version).startswith(release)
+        assert (radio.state.network_info.pan_id, radio.state.network_info.channel) == (0x1A62, 20)
+        device = await joined(stick, radio)
+        held = kept(device, SIZE - 50)
+        report = await Bench(radio).update(eui(1), IMAGE, USUAL)
+        assert_whole(report, device, stick)
+        assert held == IMAGE.data[: SIZE - 50]
+        assert device.books.retries == 0
+
+
+async def test_one_damaged_frame_in_a_hundred_each_way_costs_time_and_nothing_else():
+    async with plugged(14) as stick, opened(stick) as radio:
+        device = await joined(stick, radio)
+        held = kept(device, SIZE - 50)
+        stick.noise = 0.01
+        report = await Bench(radio).update(eui(1), IMAGE, USUAL)
+        assert report.outcome is Outcome.ACTIVATED
+        assert stick.damaged > 5
+        assert held == IMAGE.data[: SIZE - 50]
+        assert (device.books.blocks, device.books.discards) == (BLOCKS, 0)
+
+
+async def test_a_new_stick_behind_a_terminal_forms_a_network_and_hears_each_frame_once():
+    """A frame heard twice is answered twice, and the report says so."""
+    async with plugged(is_terminal=True, network=None) as stick, opened(stick, is_new=True) as radio:
+        assert stick.ncp.network is not None
+        device = await joined(stick, radio)
+        small = gb_image(1000)
+        report = await Bench(radio).update(eui(1), small, USUAL)
+        assert (report.outcome, report.blocks, report.repeats) == (Outcome.ACTIVATED, 20, 0)
+        assert device.books.blocks == 20
+
+
+async def test_a_smart_energy_device_finds_the_server_and_holds_an_encrypted_image():
+    make, habits = Make(profile=Profile.SMART_ENERGY), Habits(discovers=True)
+    async with plugged(18) as stick, opened(stick) as radio:
+        device = await joined(stick, radio, make=make, habits=habits)
+        bench, policy = Bench(radio), BenchPolicy(hold=True, aps_encryption=True)
+        held = await bench.update(eui(1), IMAGE, policy)
+        assert (held.outcome, held.blocks, device.memory.version) == (Outcome.HELD, BLOCKS, 1)
+        assert stick.ncp.air.encrypted >= BLOCKS
+        released = await bench.update(eui(1), IMAGE, policy.model_copy(update={"hold": False}))
+        assert (released.outcome, released.blocks) == (Outcome.ACTIVATED, 0)
+        assert device.memory.version == 2
+
+
+class Loss:
+    """Waits until zigpy says that the coordinator is lost."""
+
+    def __init__(self, radio) -> None:
+        self.told = asyncio.Event()
+        radio.add_listener(self)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self.told.set()
+
+
+async def lose_half_way(stick, radio, fault) -> None:
+    """Begin an update, and end it, unfinished and untold, when the coordinator is lost at half of it."""
+    loss = Loss(radio)
+    (device,) = stick.ncp.air.nodes.values()
+    device.client.at_offset[SIZE // 2] = fault
+    update = asyncio.create_task(Bench(radio).update(eui(1), IMAGE, USUAL))
+    await asyncio.wait_for(loss.told.wait(), 20)
+    update.cancel()
+    await asyncio.wait([update])
+
+
+@pytest.mark.parametrize("is_unplugged", [True, False], ids=["unplugged", "browned out"])
+async def test_a_lost_coordinator_costs_no_block(is_unplugged, tmp_path):
+    database = tmp_path / "bench.db"
+    async with plugged() as stick:
+        fault = stick.unplug if is_unplugged else stick.brown_out
+        async with opened(stick, database=database) as radio:
+            device = await joined(stick, radio)
+            await lose_half_way(stick, radio, fault)
+        assert len(device.memory.image) == SIZE // 2
+        if is_unplugged:
+            await stick.plug_in()
+        async with opened(stick, database=database) as radio:
+            report = await Bench(radio).update(eui(1), IMAGE, USUAL)
+        assert report.first_offset == SIZE // 2
+        assert_whole(report, device, stick, blocks=BLOCKS // 2)
+        assert device.books.aborts == 0
+
+
+async def test_a_host_is_told_why_its_coordinator_restarted():
+    async with plugged() as stick, opened(stick) as radio:
+        loss = Loss(radio)
+        stick.brown_out(ResetCause.ASSERT)
+        await asyncio.wait_for(loss.told.wait(), 20)
+        assert stick.ncp.network is not None
+        assert not stick.ncp.ram.is_up
+        assert not stick.ncp.ram.endpoints
