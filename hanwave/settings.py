@@ -161,6 +161,17 @@ class Lookup(_Section):
     """Who it is when no header says so; unset, such a request is refused. For one machine alone."""
 
 
+class Webhooks(_Section):
+    """How the supplier's own systems are told of campaigns (`hanwave webhook`)."""
+
+    secrets: Path
+    """The folder of their secrets: each stands in a file of the webhook's name."""
+    ca: Path | None = None
+    """Who certifies those systems; the system's own authorities where none is named."""
+    give_up: Annotated[float, Field(gt=0)] = 72
+    """Hours for which an event is tried again before it waits for a person."""
+
+
 class Settings(BaseSettings):
     """Everything that a process may be told. A section that a process needs is asked for with `needed`."""
 
@@ -189,6 +200,7 @@ class Settings(BaseSettings):
     suppliers: dict[str, Signing] = {}
     """The keys of further User IDs that send from here, by any name: whose each is, its XML certificate says."""
     trust: Trust | None = None
+    webhooks: Webhooks | None = None
 
     @classmethod
     def settings_customise_sources(

@@ -20,6 +20,7 @@ from hanwave.ledger.draft import Draft
 from hanwave.ledger.progress import DeviceOutcome, Progress
 from hanwave.ledger.rollback import Restore
 from hanwave.ledger.story import Story
+from hanwave.ledger.webhook_events import Payload
 from hanwave.rollout.policy import Policy
 from hanwave.rollout.request import CampaignRequest
 from workflows import verbs
@@ -48,8 +49,9 @@ RESULTS: Mapping[str, Any] = {
     "outcome": DeviceOutcome,
     "restore": Restore,
     "story": Story,
+    "webhook": Payload,
 }
-"""What `campaign plan`, `status`, `outcomes` (a line each), `roll_back` and `device` answer, with --json."""
+"""What `campaign plan`, `status`, `outcomes` (a line each), `roll_back` and `device` answer, with --json, and what is posted."""
 
 NAMES = (*INPUTS, *RESULTS)
 

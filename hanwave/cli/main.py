@@ -44,6 +44,7 @@ COMMANDS: Commands = {
     "budget": ("hanwave.cli.budget:app", "Service Requests against the supplier's anomaly-detection thresholds."),
     "quarantine": ("hanwave.cli.quarantine:app", "Requests that the DCC holds above an anomaly-detection threshold."),
     "outage": ("hanwave.cli.outage:app", "Network operators' reports of outages of supply."),
+    "webhook": ("hanwave.cli.webhook:app", "Tell the supplier's own systems of campaigns, by signed HTTPS requests."),
     "audit": ("hanwave.cli.audit:app", "Export the audit chain, and verify an export."),
     "inbox": ("hanwave.cli.inbox:app", "Messages that could not be verified or understood."),
     "image": ("hanwave.cli.image:app", "Inspect, build, sign and verify OTA Upgrade Images."),

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from hanwave.ledger import budgets, campaigns, metrics, quarantine, refusal_counts
+from hanwave.ledger import budgets, campaigns, metrics, quarantine, refusal_counts, webhooks
 from hanwave.rollout import tallies
 from hanwave.rollout.bounds import lower
 from hanwave.rollout.gate import ORDINARY_SILENCE
@@ -84,6 +84,9 @@ FIGURES = {
         Figure("audit_broken_row", "The first row of the chain that was found not to be what was chained; 0: none"),
         Figure("audit_checked_row", "How far the chain was last looked at"),
         Figure("audit_counted_rows", "Rows of the chain that the counters have counted"),
+        Figure("webhook_waiting_events", "Events that a webhook has yet to take", ("webhook",)),
+        Figure("webhook_failing_campaigns", "Campaigns of which a webhook's next event failed", ("webhook",)),
+        Figure("webhook_given_up_campaigns", "Those of which it is told no more until it is sent again", ("webhook",)),
         Figure("fleet_devices", "The fleet", ("type", "model", "version", "status")),
     )
 }
@@ -115,6 +118,7 @@ def read(connection: Connection, now: datetime, bounds: Bounds) -> list[Reading]
         *_messages(connection),
         *(Reading("beat_timestamp_seconds", (row.name,), row.at.timestamp()) for row in connection.execute(_BEATS)),
         *_audit(connection),
+        *_webhooks(connection),
     ]
 
 
@@ -269,6 +273,14 @@ def _audit(connection: Connection) -> Iterator[Reading]:
     yield Reading("audit_counted_rows", (), known.get(metrics.COUNTED_TO, 0))
     yield Reading("audit_checked_row", (), known.get(metrics.CHECKED_TO, 0))
     yield Reading("audit_broken_row", (), known.get(metrics.BROKEN, 0))
+
+
+def _webhooks(connection: Connection) -> Iterator[Reading]:
+    for hook in webhooks.listed(connection):
+        yield Reading("webhook_waiting_events", (hook.name,), sum(each.events for each in hook.behind))
+        yield Reading("webhook_failing_campaigns", (hook.name,), sum(each.tries > 0 for each in hook.behind))
+        given_up = sum(each.gave_up_at is not None for each in hook.behind)
+        yield Reading("webhook_given_up_campaigns", (hook.name,), given_up)
 
 
 _FLEET = text(

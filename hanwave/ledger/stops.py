@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
+from hanwave.ledger import notes
 from hanwave.ledger.database import LedgerError
 from hanwave.rollout.events import Leg
 
@@ -111,6 +112,8 @@ def open_breaker(connection: Connection, wave: str, reason: str, now: datetime) 
     ).first()
     if found is None:
         _insert(connection, Scope("wave", wave), "breaker", reason, "hanwave", now)
+        campaign, _, number = wave.rpartition("/")
+        notes.add(connection, notes.Said("hanwave", "open breaker", f"campaign/{campaign}/wave/{number}", reason), now)
 
 
 def lift(connection: Connection, stop_id: int, reason: str, actor: str, now: datetime) -> None:

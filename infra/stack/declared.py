@@ -87,6 +87,11 @@ PROCESSES: tuple[Process, ...] = (
         after=_LEDGER,
     ),
     Process(
+        name="webhooks",
+        argv=("{python}", "-m", "workers.webhooks"),
+        after=_LEDGER,
+    ),
+    Process(
         name="prometheus-file",
         argv=("{python}", "-m", "infra.prometheus", "{state}/prometheus.yaml", *METRICS_JOBS),
         after=(),
@@ -118,10 +123,12 @@ SETTINGS: Mapping[str, str] = {
     "lookup.port": "{lookup}",
     "lookup.dsn": "{postgres_lookup_dsn}",
     "lookup.everybody": "this machine",
+    "webhooks.secrets": "{state}/webhooks",
+    "webhooks.ca": f"{_PKI}/tls-root.pem",
 }
 """What these processes are told beside STACK_SETTINGS, by dotted name; values may hold placeholders."""
 
-ONLOOKERS = ("exporter", "prometheus-file", "lookup")
+ONLOOKERS = ("exporter", "prometheus-file", "lookup", "webhooks")
 """What no campaign needs to run."""
 
 

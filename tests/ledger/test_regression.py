@@ -22,6 +22,9 @@ def confirmed(world: World) -> int:
     return update_id
 
 
+BREAKER = ("open breaker", "campaign/spring/wave/1")
+
+
 def settled(world: World) -> int:
     update_id = confirmed(world)
     with world.engine.begin() as connection:
@@ -54,7 +57,7 @@ def test_one_that_regresses_while_it_soaks_has_failed_and_opens_the_breaker(worl
     confirmed(world)
     says(world, OLD)
     assert outcome(world) == ("failed", None)
-    assert notes(world) == [("regressed", f"device/{eui(0)}")]
+    assert notes(world) == [BREAKER, ("regressed", f"device/{eui(0)}")]
     assert breakers(world) == 1
 
 
@@ -62,11 +65,11 @@ def test_one_that_regresses_after_it_settled_is_harm_while_its_wave_is_open(worl
     settled(world)
     says(world, OLD)
     assert outcome(world) == ("closed", "failed")
-    assert notes(world) == [("regressed", f"device/{eui(0)}")]
+    assert notes(world) == [BREAKER, ("regressed", f"device/{eui(0)}")]
     assert breakers(world) == 1
     assert world.count("lease") == 0
     says(world, OLD, 7_001)
-    assert notes(world) == [("regressed", f"device/{eui(0)}")]
+    assert notes(world) == [BREAKER, ("regressed", f"device/{eui(0)}")]
 
 
 def test_one_that_regresses_after_its_wave_closed_is_told_of_and_moves_nothing(world):

@@ -25,8 +25,15 @@ NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 # Of what comes out. What goes in may be shorter than ISO 8601 has it: "20s".
 FORMATS = FormatChecker(())
-FORMATS.checks("date-time")(lambda text: re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", text))
-FORMATS.checks("duration")(lambda text: re.fullmatch(r"P(\d+D)?(T(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?", text))
+
+
+def _format(name: str, pattern: str) -> None:
+    # A format is of strings: what may be null as well is not held against it.
+    FORMATS.checks(name)(lambda value: not isinstance(value, str) or re.fullmatch(pattern, value))
+
+
+_format("date-time", r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+_format("duration", r"P(\d+D)?(T(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?")
 
 
 def errors(name: str, value: object) -> list[str]:

@@ -22,6 +22,7 @@ from hanwave.ledger.tables.messages import Counter, Inbox, Outbox, OutboxBody, O
 from hanwave.ledger.tables.metrics import Metric, RefusalCount
 from hanwave.ledger.tables.outages import Outage
 from hanwave.ledger.tables.releases import CplRow, Release, SignedImage
+from hanwave.ledger.tables.webhooks import Webhook, WebhookCursor, WebhookEvent
 from hanwave.ledger.tables.windows import IncidentRow, LoadCalendar
 
 __all__ = [
@@ -59,6 +60,9 @@ __all__ = [
     "Tally",
     "ThresholdRow",
     "WaveRow",
+    "Webhook",
+    "WebhookCursor",
+    "WebhookEvent",
 ]
 
 APPEND_ONLY = ("device_event", "audit", "note", "pace", "path_hop")

@@ -383,6 +383,15 @@ def upgrade() -> None:  # noqa: PLR0915 - as many as there are tables and indexe
         sa.PrimaryKeyConstraint("user_id", "variant", "period"),
     )
     op.create_table(
+        "webhook",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("url", sa.String(), nullable=False),
+        sa.Column("user_id", sa.String(), nullable=True),
+        sa.Column("looked", sa.BigInteger(), nullable=False),
+        sa.Column("added_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
         "campaign",
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("release", sa.String(), nullable=False),
@@ -415,6 +424,34 @@ def upgrade() -> None:  # noqa: PLR0915 - as many as there are tables and indexe
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("release", "user_id", "certificate", postgresql_nulls_not_distinct=True),
     )
+    op.create_table(
+        "webhook_cursor",
+        sa.Column("webhook", sa.String(), nullable=False),
+        sa.Column("campaign", sa.String(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("waiting", sa.Boolean(), nullable=False),
+        sa.Column("tries", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("failing_since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("gave_up_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("error", sa.String(), server_default="", nullable=False),
+        sa.ForeignKeyConstraint(["webhook"], ["webhook.name"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("webhook", "campaign"),
+    )
+    op.create_index(
+        "webhook_cursor_waiting", "webhook_cursor", ["webhook"], unique=False, postgresql_where=sa.text("waiting")
+    )
+    op.create_table(
+        "webhook_event",
+        sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("note", sa.BigInteger(), nullable=False),
+        sa.Column("campaign", sa.String(), nullable=False),
+        sa.Column("message", sa.String(), nullable=False),
+        sa.ForeignKeyConstraint(["note"], ["note.id"]),
+        sa.PrimaryKeyConstraint("seq"),
+        sa.UniqueConstraint("note"),
+    )
+    op.create_index("webhook_event_of", "webhook_event", ["campaign", "seq"], unique=False)
     op.create_table(
         "campaign_device",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
