@@ -113,8 +113,14 @@ class Coprocessor:
         self._to_host(callback(self.ram.sequence, command, parameters))
 
     def _call_back_soon(self, command: Command, parameters: bytes) -> None:
-        """After the answer to the command that asks for it."""
-        asyncio.get_running_loop().call_soon(self._call_back, command, parameters)
+        """After the answer to the command that asks for it, and not after a restart."""
+        ram = self.ram
+
+        def call_back() -> None:
+            if ram is self.ram:
+                self._call_back(command, parameters)
+
+        asyncio.get_running_loop().call_soon(call_back)
 
     def _agree(self, reader: Reader) -> bytes:
         self.ram.is_agreed = reader.u8() == self.dialect.version
