@@ -11,7 +11,7 @@ from temporalio.exceptions import ApplicationError
 from activities.wave import DeviceStart, WaveRef, now
 from hanwave.identifiers import EUI64
 from hanwave.ledger import campaigns, gains, inventory, outbox, permit, waves
-from hanwave.ledger.standing import kept, standings
+from hanwave.ledger.standing import ended_as, kept, standings
 from hanwave.rollout.decide import Step
 from hanwave.rollout.device import ENDED
 from hanwave.rollout.events import Leg
@@ -31,6 +31,8 @@ class Advanced:
     state: str
     ended: bool
     reason: str = ""
+    outcome: str | None = None
+    """How its update ended, where it did not end well."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ class GatewayActivities:
             reason = self._step(device.update_id, _STEPS, of=(device.campaign, device.eui))
         with self.ledger.connect() as connection:
             state, why = kept(connection, device.update_id)
-        return Advanced(state, state in ENDED, reason or why)
+            outcome = ended_as(connection, device.update_id) if state in ENDED else None
+        return Advanced(state, state in ENDED, reason or why, outcome)
 
     def _step(
         self, update_id: int, steps: Mapping[Step, tuple[Leg, str]], *, of: tuple[str, str] | None = None

@@ -143,10 +143,10 @@ class WaveActivities:
     async def _wake(self, campaign: str, fact: waves.StartFact) -> None:
         # Its turn has come by the ledger: a workflow that somebody ended, or told that it was over, is begun again.
         again = fact.state not in (State.CONFIRMED, *ENDED)
-        await start_device(self.client, campaign, fact, names.Wake(fact.state), again=again)
+        await start_device(self.client, campaign, fact, names.Wake(fact.state, reason=fact.reason), again=again)
 
     async def _tell(self, campaign: str, fact: waves.StartFact) -> None:
-        await start_device(self.client, campaign, fact, names.Wake(fact.state, ended=True, outcome=fact.outcome))
+        await start_device(self.client, campaign, fact, names.Wake(fact.state, True, fact.outcome, fact.reason))
 
 
 async def start_device(

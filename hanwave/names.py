@@ -56,3 +56,5 @@ class Wake:
     ended: bool = False
     outcome: str | None = None
     """How the update ended, where it did not end well."""
+    reason: str = ""
+    """Why it stands so, or why it ended so."""

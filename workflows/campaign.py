@@ -20,11 +20,11 @@ with workflow.unsafe.imports_passed_through():
     from hanwave.errors import fitted
     from hanwave.ledger.cancel import CancelledDevice
     from hanwave.ledger.overview import View, WaveView
-    from hanwave.ledger.progress import waits_at_gate, waits_for_wave
+    from hanwave.ledger.progress import waits_at_gate, waits_for_approvals, waits_for_wave
     from hanwave.ledger.rollback import Restore
     from hanwave.rollout.request import EXAMPLE, RequestError, check_id, check_name, parse_request
-    from hanwave.words import person
-    from workflows import verbs
+    from hanwave.words import line, person
+    from workflows import pages, verbs
     from workflows.wave import WaveStart
 
 _PATIENT = RetryPolicy(
@@ -66,7 +66,7 @@ class FirmwareCampaign:
 
     async def _run(self, raw: Any) -> dict[str, str]:
         await self._begin(raw)
-        await self._until(lambda v: len(v.approvers) >= v.approvals, self._approvals_wanted)
+        await self._until(lambda v: len(v.approvers) >= v.approvals, lambda v: waits_for_approvals(v) or "wave 1")
         for wave in self._known.waves:
             if not self._known.restoring:
                 await self._wave(wave.number)
@@ -92,8 +92,8 @@ class FirmwareCampaign:
             _refuse(f"the input is missing, and the ledger has no campaign {self._name!r}; a right one is {EXAMPLE}")
 
     def _be_found(self) -> None:
-        """Whoever starts a campaign in the Web UI sets no search attributes: then it is done here, once."""
-        if workflow.info().typed_search_attributes.get(search.CAMPAIGN) is None:
+        """Whoever starts a campaign in the Web UI sets no search attributes, or another campaign's: it copies them."""
+        if workflow.info().typed_search_attributes.get(search.CAMPAIGN) != self._name:
             workflow.upsert_search_attributes(
                 [pair.key.value_set(pair.value) for pair in search.of_workflow(names.campaign_id(self._name))]
             )
@@ -104,7 +104,7 @@ class FirmwareCampaign:
             raise ApplicationError("the plan is not frozen yet: try again in a moment", type="Refused")
         return self._view
 
-    async def _ask(self, activity: Any, argument: Any) -> Any:
+    async def _ask(self, activity: Any, argument: Any, summary: str | None = None) -> Any:
         """Run an activity; what the ledger refuses for good fails with the ledger's own sentence."""
         try:
             return await workflow.execute_activity_method(
@@ -113,6 +113,7 @@ class FirmwareCampaign:
                 start_to_close_timeout=_SHORT,
                 heartbeat_timeout=BEAT,
                 retry_policy=_PATIENT,
+                summary=summary,
             )
         except ActivityError as error:
             if is_cancelled_exception(error):
@@ -123,7 +124,7 @@ class FirmwareCampaign:
         """See how the campaign stands, and bring its page up to date."""
         self._view = await self._ask(CampaignActivities.view_campaign, self._name)
         self._waits_for = waits_for
-        workflow.set_current_details(verbs.page(self._known, waits_for))
+        workflow.set_current_details(pages.campaign(self._known, waits_for))
         return self._known
 
     async def _until(self, done: verbs.Test, waits_for: verbs.Says) -> View:
@@ -148,10 +149,6 @@ class FirmwareCampaign:
         """Begin a new history where this one is long; the ledger holds all that there is to carry."""
         if workflow.info().is_continue_as_new_suggested() and workflow.all_handlers_finished():
             workflow.continue_as_new()
-
-    def _approvals_wanted(self, view: View) -> str:
-        wanted = view.approvals - len(view.approvers)
-        return f"{wanted} approval(s) of plan {view.digest} by others than {view.author}" if wanted > 0 else "wave 1"
 
     async def _wave(self, number: int) -> None:
         """Run a wave to its end, and wait at its gate for a pass, a person or a rollback."""
@@ -210,11 +207,11 @@ class FirmwareCampaign:
         await workflow.wait_condition(lambda: self._view is not None)
         if verb.user_id not in (None, self._known.user_id):
             _refuse(f"{verb.actor} acts for {verb.user_id}, and this campaign is another User ID's: act upon your own")
-        result = await self._ask(activity, act)
+        result = await self._ask(activity, act, _said(act))
         self._changed = True
         return result
 
-    @workflow.update
+    @verbs.update
     async def approve(self, raw: Any = None) -> int:
         """Approve the plan: {"actor": "bob", "digest": "<the plan's>"}; the author cannot. Returns how many did."""
         verb = verbs.read(verbs.Approve, raw)
@@ -228,11 +225,12 @@ class FirmwareCampaign:
         if self._view and verb.digest != self._view.digest:
             _refuse(f"the plan's digest is {self._view.digest}, not {verb.digest[:80]}")
 
-    @workflow.update
+    @verbs.update
     async def halt(self, raw: Any = None) -> Stopped:
         """Stop everything forward at once: {"actor": "ann", "reason": "..."}; both may be left out."""
         verb = verbs.read_halt(raw)
-        stopped: Stopped = await self._ask(CampaignActivities.halt_campaign, self._by(verb))
+        act = self._by(verb)
+        stopped: Stopped = await self._ask(CampaignActivities.halt_campaign, act, _said(act))
         self._changed = True
         return stopped
 
@@ -240,7 +238,7 @@ class FirmwareCampaign:
     def _check_halt(self, raw: Any = None) -> None:
         verbs.read_halt(raw)
 
-    @workflow.update
+    @verbs.update
     async def pause(self, raw: Any = None) -> str:
         """Stop for a while: {"actor": "ann", "reason": "...", "leg": "distribute" or "activate" (else both)}."""
         verb = verbs.read(verbs.Pause, raw)
@@ -251,7 +249,7 @@ class FirmwareCampaign:
     def _check_pause(self, raw: Any = None) -> None:
         verbs.read(verbs.Pause, raw)
 
-    @workflow.update
+    @verbs.update
     async def resume(self, raw: Any = None) -> list[str]:
         """Lift what stops this campaign, or with "leg" the pauses of that leg: {"actor": "ann", "reason": "...", "digest"}."""
         verb = verbs.read(verbs.Resume, raw)
@@ -263,7 +261,7 @@ class FirmwareCampaign:
     def _check_resume(self, raw: Any = None) -> None:
         self._check_plan(verbs.read(verbs.Resume, raw))
 
-    @workflow.update
+    @verbs.update
     async def go_on(self, raw: Any = None) -> str:
         """Begin the next wave although the gate did not pass: {"actor": "ann", "reason": "...", "digest": "the plan's"}."""
         verb = verbs.read(verbs.Widen, raw)
@@ -274,7 +272,7 @@ class FirmwareCampaign:
     def _check_go_on(self, raw: Any = None) -> None:
         self._check_plan(verbs.read(verbs.Widen, raw))
 
-    @workflow.update
+    @verbs.update
     async def change_pace(self, raw: Any = None) -> str:
         """Go slower, or again as fast as planned: {"actor": "ann", "reason": "...", "digest": "...", "per_second": 2.5}."""
         verb = verbs.read(verbs.ChangePace, raw)
@@ -286,7 +284,7 @@ class FirmwareCampaign:
     def _check_change_pace(self, raw: Any = None) -> None:
         self._check_plan(verbs.read(verbs.ChangePace, raw))
 
-    @workflow.update
+    @verbs.update
     async def cancel_device(self, raw: Any = None) -> CancelledDevice:
         """End one device's update: {"actor": "ann", "reason": "...", "device": "its EUI-64"}; what was sent is awaited."""
         verb = verbs.read(verbs.CancelDevice, raw)
@@ -298,7 +296,7 @@ class FirmwareCampaign:
     def _check_cancel_device(self, raw: Any = None) -> None:
         verbs.read(verbs.CancelDevice, raw)
 
-    @workflow.update
+    @verbs.update
     async def roll_back(self, raw: Any = None) -> Restore:
         """Undo: {"actor": "ann", "reason": "...", "digest": "...", "releases": ["the fallback", "one if that is refused"]}."""
         verb = verbs.read(verbs.RollBack, raw)
@@ -319,20 +317,27 @@ class FirmwareCampaign:
         if self._view and (refusal := self._view.other_plan(verb.digest)):
             _refuse(refusal)
 
-    @workflow.signal(name=names.WAVE_STOPPED)
+    @workflow.signal(name=names.WAVE_STOPPED, description="A wave's own: it is stopped, goes on, or has closed.")
     def wave_stopped(self, *why: Any) -> None:  # noqa: ARG002 - for the reader of the history
         """A wave says that it is stopped, goes on, or has closed: the ledger is looked at, whatever was sent."""
         self._changed = True
 
-    @workflow.query
+    @workflow.query(description="What the campaign waits for, in a sentence.")
     def waits_for(self) -> str:
         """What the campaign waits for, in a sentence."""
         return self._waits_for
 
-    @workflow.query
+    @workflow.query(
+        description="How it stands, with the plan's digest that verbs are about; null until the plan is frozen."
+    )
     def view(self) -> View | None:
         """How it stands, with the plan's digest that verbs are about; null until the plan is frozen."""
         return self._view
+
+
+def _said(act: Act) -> str:
+    """By whom and why, for the page's timeline."""
+    return f"{act.actor}: {line(act.reason, 80)}"
 
 
 def _refuse(sentence: str) -> NoReturn:

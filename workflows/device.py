@@ -22,6 +22,7 @@ with workflow.unsafe.imports_passed_through():
     from hanwave.client import search
     from hanwave.rollout.device import State
     from hanwave.rollout.request import RequestError, check_id, check_name, parse
+    from workflows import pages
 
 _EXAMPLE = '{"campaign": "spring", "update_id": 1, "eui": "00-DB-12-34-56-78-90-A0"}'
 _SAYS_OUTCOME = "a device that did not end well says so in the Web UI's list"
@@ -39,12 +40,12 @@ class DeviceUpdate:
 
     @workflow.run
     async def run(self, raw: Any = None) -> str:
-        """Take the device to its end; the result is the state that the ledger has for it."""
+        """Take the device to its end; the result is the state that the ledger has for it, or how it ended and why."""
         start = _read(raw)
         # Whether the start delay ended by itself, by a signal or by an Update cannot be known: the ledger is asked.
         heard = self._hear()
         while not (heard and _over(heard)):
-            result = await workflow.execute_activity_method(
+            found = await workflow.execute_activity_method(
                 GatewayActivities.advance,
                 start,
                 task_queue=names.GATEWAY_QUEUE,
@@ -53,23 +54,31 @@ class DeviceUpdate:
                 retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=5)),
                 summary=heard.state if heard else "asks the ledger what is due",
             )
-            self._state = result.state
-            if result.ended or result.state in _PROVEN:
-                break
-            if workflow.info().is_continue_as_new_suggested() and not self._wakes:
-                workflow.continue_as_new(start)
-            await workflow.wait_condition(lambda: bool(self._wakes))
-            heard = self._hear()
-        if heard and heard.outcome and workflow.patched(_SAYS_OUTCOME):
+            heard = names.Wake(found.state, found.ended, found.outcome, found.reason)
+            self._show(start, heard)
+            if not _over(heard):
+                if workflow.info().is_continue_as_new_suggested() and not self._wakes:
+                    workflow.continue_as_new(start)
+                await workflow.wait_condition(lambda: bool(self._wakes))
+                heard = self._hear()
+        self._show(start, heard)
+        if heard.outcome and workflow.patched(_SAYS_OUTCOME):
             workflow.upsert_search_attributes([search.OUTCOME.value_set(heard.outcome)])
-        return heard.state if heard and _over(heard) else self._state
+        return pages.end(heard.state, heard.outcome, heard.reason)
+
+    def _show(self, start: DeviceStart, now: names.Wake) -> None:
+        self._state = now.state
+        details = pages.device(start.campaign, start.eui, now.state, now.outcome, now.reason)
+        workflow.set_current_details(details)
 
     def _hear(self) -> names.Wake | None:
         """The wake that counts of those that came: one look at the ledger answers them all."""
         heard, self._wakes = self._wakes, []
         return next(filter(_over, heard), heard[-1] if heard else None)
 
-    @workflow.signal(name=names.WAKE)
+    @workflow.signal(
+        name=names.WAKE, description="hanwave's own: look at the ledger now. Sent by hand, it does no harm."
+    )
     def wake(self, *said: Any) -> None:
         """The device's turn has come, or evidence decides: look at the ledger. So it does where no Wake was sent."""
         try:
@@ -77,7 +86,7 @@ class DeviceUpdate:
         except ValidationError:
             self._wakes.append(names.Wake("it was woken by hand"))
 
-    @workflow.query
+    @workflow.query(description="The state as this workflow last knew it; the ledger knows more.")
     def state(self) -> str:
         """The state as this workflow last knew it; the ledger knows more."""
         return self._state

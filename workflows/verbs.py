@@ -1,6 +1,6 @@
-"""The inputs of a campaign's Updates, and its page: short and forgiving, and a mistake shows a right one."""
+"""The inputs of a campaign's Updates: short and forgiving, and a mistake shows a right one."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal, TypeVar
 
 from temporalio import workflow
@@ -11,7 +11,7 @@ with workflow.unsafe.imports_passed_through():
 
     from hanwave import words
     from hanwave.ledger.notes import MOST_ACTOR, MOST_REASON
-    from hanwave.ledger.overview import SHOWN, View, WaveView
+    from hanwave.ledger.overview import View
     from hanwave.rollout.events import Leg
     from hanwave.rollout.policy import Device
     from hanwave.rollout.request import UNKNOWN, Names, RequestError, parse
@@ -87,6 +87,8 @@ _EXAMPLES: dict[type[Verb], str] = {
     RollBack: '{"actor": "ann", "reason": "silence", "digest": "3f0c...", "releases": ["acme-e470-0100"]}',
 }
 _V = TypeVar("_V", bound=Verb)
+_R = TypeVar("_R")
+_Handler = Callable[[Any, Any], Awaitable[_R]]
 Test = Callable[[View], bool]
 Says = Callable[[View], str]
 
@@ -116,31 +118,9 @@ def example(kind: type[Verb]) -> str:
     return _EXAMPLES[kind]
 
 
-def page(view: View, waiting: str) -> str:
-    """The campaign's page: waves, funnel, what it waits for, what stops it, in Markdown."""
-    waves = "".join(f"| {w.number} | {w.size} | {_verdict(w)} |\n" for w in view.waves)
-    funnel = "".join(f"| {state} | {n} |\n" for state, n in view.funnel.items())
-    seen = "".join(f"- {n} devices: {what}\n" for what, n in view.seen.items())
-    stops = "".join(f"- {stop}\n" for stop in view.stops)
-    parts = [
-        f"## {view.name}: {view.release}\n\nPlan `{view.digest[:SHOWN]}`, {view.status}, {_pace(view)}. "
-        + (f"**Waits for** {waiting}." if waiting else "**Over.**"),
-        f"**Stopped by**\n\n{stops}" if stops else "",
-        f"| wave | devices | verdict |\n|---|---|---|\n{waves}",
-        f"| state | devices |\n|---|---|\n{funnel}",
-        f"**Seen instead**\n\n{seen}" if seen else "",
-        "Updates: `halt`, `pause`, `cancel_device`; `approve`, `resume`, `go_on`, `change_pace`, `roll_back`."
-        if waiting
-        else "",
-    ]
-    return "\n\n".join(part for part in parts if part)
-
-
-def _pace(view: View) -> str:
-    return f"at most {view.pace:g} activations a second" if view.pace else "at its plan's pace"
-
-
-def _verdict(wave: WaveView) -> str:
-    if wave.verdict is None:
-        return "running" if wave.opened else "waiting"
-    return f"{wave.verdict}: {wave.reason}" + (f" (passed by {wave.passed_by})" if wave.passed_by else "")
+def update(handler: _Handler[_R]) -> workflow.UpdateMethodMultiParam[[Any, Any], _R]:
+    """An Update that the Web UI shows with its docstring."""
+    # The SDK's own types of this decorator leave out that a handler may be asynchronous.
+    documented: Any = workflow.update(description=handler.__doc__)
+    update: workflow.UpdateMethodMultiParam[[Any, Any], _R] = documented(handler)
+    return update

@@ -22,6 +22,7 @@ with workflow.unsafe.imports_passed_through():
     from hanwave.ledger.waves import Sweep
     from hanwave.rollout.gate import Judgement
     from hanwave.rollout.request import RequestError, check_id, check_name, parse
+    from workflows import pages
 
 _EXAMPLE = '{"campaign": "spring", "wave": 1}'
 _PATIENT = RetryPolicy(maximum_interval=timedelta(seconds=30))
@@ -52,6 +53,7 @@ class RolloutWave:
         """Nothing is seen yet."""
         self._nudged = False
         self._stopped: str | None = None
+        self._seen = Sweep()
         self._swept = workflow.now()
 
     @workflow.run
@@ -60,7 +62,12 @@ class RolloutWave:
         start = _read(raw)
         ref = WaveRef(start.campaign, start.wave)
         await workflow.execute_activity_method(
-            WaveActivities.open_wave, ref, start_to_close_timeout=_SHORT, heartbeat_timeout=BEAT, retry_policy=_OPENING
+            WaveActivities.open_wave,
+            ref,
+            start_to_close_timeout=_SHORT,
+            heartbeat_timeout=BEAT,
+            retry_policy=_OPENING,
+            summary=f"wave {ref.wave} begins",
         )
         done, sweeps = False, 0
         while not done and sweeps < start.sweeps:
@@ -68,8 +75,14 @@ class RolloutWave:
         if not done:
             workflow.continue_as_new(start)
         judgement = await workflow.execute_activity_method(
-            WaveActivities.close_wave, ref, start_to_close_timeout=_SHORT, heartbeat_timeout=BEAT, retry_policy=_PATIENT
+            WaveActivities.close_wave,
+            ref,
+            start_to_close_timeout=_SHORT,
+            heartbeat_timeout=BEAT,
+            retry_policy=_PATIENT,
+            summary=f"the gate of wave {ref.wave} judges",
         )
+        workflow.set_current_details(pages.wave(start.campaign, start.wave, self._seen, judgement))
         await self._tell_campaign(start, "")
         return judgement
 
@@ -86,7 +99,8 @@ class RolloutWave:
             retry_policy=_PATIENT,
             summary="sweep",
         )
-        workflow.set_current_details(_details(start, sweep))
+        self._seen = sweep
+        workflow.set_current_details(pages.wave(start.campaign, start.wave, sweep))
         await self._report(start, sweep)
         busy = await self._act(WaveRef(start.campaign, start.wave), sweep)
         if not busy and sweep.open:
@@ -161,16 +175,10 @@ class RolloutWave:
         except TimeoutError:
             return
 
-    @workflow.signal(name=names.NUDGE)
+    @workflow.signal(name=names.NUDGE, description="Look at the ledger now: something was stopped, resumed or changed.")
     def nudge(self, *_: Any) -> None:
         """Look at the ledger now, whatever was sent: something was stopped, resumed or changed."""
         self._nudged = True
-
-
-def _details(start: WaveStart, sweep: Sweep) -> str:
-    rows = "".join(f"| {state} | {n} |\n" for state, n in sweep.funnel.items())
-    stopped = f"**Stopped:** {sweep.stopped}\n\n" if sweep.stopped else ""
-    return f"### {start.campaign}, wave {start.wave}\n\n{stopped}| state | devices |\n|---|---|\n{rows}"
 
 
 def _read(raw: Any) -> WaveStart:

@@ -48,6 +48,7 @@ COMMANDS: Commands = {
     "audit": ("hanwave.cli.audit:app", "Export the audit chain, and verify an export."),
     "inbox": ("hanwave.cli.inbox:app", "Messages that could not be verified or understood."),
     "image": ("hanwave.cli.image:app", "Inspect, build, sign and verify OTA Upgrade Images."),
+    "console": ("hanwave.cli.console:app", "Temporal's Web UI as the operators' console: saved views, settings."),
     "duis": ("hanwave.cli.duis:app", "Read, build and verify DUIS messages."),
     "gbcs": ("hanwave.cli.gbcs:app", "Read GBCS messages; make the pre-command of an activation."),
 }

@@ -3,11 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from temporalio.api.failure.v1 import Failure
 from temporalio.client import Client, RPCTimeoutOrCancelledError, WorkflowUpdateFailedError, WorkflowUpdateStage
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.converter import DefaultFailureConverter, PayloadConverter
 from temporalio.exceptions import ApplicationError
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode, TLSConfig
@@ -18,6 +21,21 @@ from hanwave.errors import HanwaveError
 
 PLANNING = timedelta(minutes=5)
 """What a verb may take once it is accepted: a rollback plans its campaigns over the whole fleet."""
+
+
+class _Sentences(DefaultFailureConverter):
+    """A refusal travels as its sentence alone: whoever reads it in the Web UI has no use for where in hanwave it was raised."""
+
+    def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
+        """Convert as ever, but for the trace of a refusal."""
+        super().to_failure(exception, payload_converter, failure)
+        if isinstance(exception, ApplicationError) and exception.type in REFUSALS:
+            failure.stack_trace = ""
+
+
+REFUSALS = ("BadInput", "Refused")
+"""The types of the errors that are a sentence for whoever asked."""
+CONVERTER = replace(pydantic_data_converter, failure_converter_class=_Sentences)
 
 
 async def connect(settings: settings.Temporal, *, lazy: bool = False, runtime: Runtime | None = None) -> Client:
@@ -36,7 +54,7 @@ async def connect(settings: settings.Temporal, *, lazy: bool = False, runtime: R
         settings.address,
         namespace=settings.namespace,
         tls=tls,
-        data_converter=pydantic_data_converter,
+        data_converter=CONVERTER,
         lazy=lazy,
         runtime=runtime,
     )

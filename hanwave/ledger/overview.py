@@ -7,6 +7,7 @@ from sqlalchemy import Connection, text
 
 from hanwave.ledger import campaigns, shadows, stops, throttle
 from hanwave.ledger.database import LedgerError
+from hanwave.rollout.decide import Step
 from hanwave.rollout.gate import Verdict
 from hanwave.words import person
 
@@ -63,6 +64,8 @@ class View:
     """Whose campaign it is."""
     seen: dict[str, int] = field(default_factory=dict)
     """Of a shadow: what became of how many devices by others' doing, the most first."""
+    next_due: datetime | None = None
+    """When something next falls due in the open wave: a deadline, the end of a wait or of a soak."""
 
     def other_plan(self, digest: str) -> str | None:
         """The sentence that refuses a digest of another plan; None where it is this one's, or its first SHOWN digits."""
@@ -97,6 +100,7 @@ def view(connection: Connection, name: str, now: datetime | None = None) -> View
         funnel=campaigns.shown(connection, name),
         stops=[str(stop) for stop in stops.open_stops(connection, name)],
         held=_held(connection, name, now) if now else [],
+        next_due=_next_due(connection, name, now) if now else None,
         hops=_hops(connection, name) if campaigns.frame(connection, name).longer else {},
         pace=throttle.pace(connection, name),
         user_id=row.user_id,
@@ -131,6 +135,20 @@ def _held(connection: Connection, name: str, now: datetime) -> list[str]:
         {"name": name, "now": now},
     )
     return [f"{row.n} device{'s' if row.n > 1 else ''} not now: {row.reason}" for row in rows]
+
+
+def _next_due(connection: Connection, name: str, now: datetime) -> datetime | None:
+    found: datetime | None = connection.execute(
+        text(
+            # A look into the index for each step, however many devices the wave has.
+            "SELECT min(first.due_at) FROM wave w, unnest(CAST(:steps AS text[])) AS step,"
+            " LATERAL (SELECT d.due_at FROM campaign_device d WHERE d.campaign = w.campaign AND d.wave = w.number"
+            " AND d.step = step AND d.due_at > :now ORDER BY d.due_at LIMIT 1) AS first"
+            " WHERE w.campaign = :name AND w.opened_at IS NOT NULL AND w.closed_at IS NULL"
+        ),
+        {"name": name, "now": now, "steps": list(Step)},
+    ).scalar_one()
+    return found
 
 
 def _hops(connection: Connection, name: str) -> dict[str, int]:

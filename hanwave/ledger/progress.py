@@ -81,12 +81,21 @@ def waits_for(view: View) -> str:
         return f"the rollback: {', '.join(view.restoring)}"
     if view.status == "withdrawn":
         return "its devices in flight"
-    if (wanted := view.approvals - len(view.approvers)) > 0:
-        return f"{wanted} approval(s) of plan {view.digest} by others than {view.author}"
+    if approvals := waits_for_approvals(view):
+        return approvals
     wave = next((w for w in view.waves if not (w.closed and w.passed)), None)
     if wave is None:
         return "its end"
     return waits_at_gate(wave) if wave.closed else waits_for_wave(view, wave)
+
+
+def waits_for_approvals(view: View) -> str:
+    """What a campaign waits for before its first wave; nothing where enough people approved."""
+    wanted = view.approvals - len(view.approvers)
+    if wanted <= 0:
+        return ""
+    more = "approval" if wanted == 1 else "approvals"
+    return f"{wanted} {more} of plan {view.digest[: overview.SHOWN]} by others than {view.author}"
 
 
 def waits_for_wave(view: View, wave: WaveView) -> str:

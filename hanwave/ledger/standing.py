@@ -105,6 +105,13 @@ def kept(connection: Connection, update_id: int) -> tuple[State, str]:
 _KEPT = text("SELECT state, reason FROM campaign_device WHERE id = :id")
 
 
+def ended_as(connection: Connection, update_id: int) -> str | None:
+    """How an update ended, where it did not end well."""
+    statement = text("SELECT outcome FROM campaign_device WHERE id = :id")
+    outcome: str | None = connection.execute(statement, {"id": update_id}).scalar_one()
+    return outcome
+
+
 def _locked(connection: Connection, update_ids: Iterable[int], now: datetime) -> list[Known]:
     return _read(connection, update_ids, now, _LOCKED_ROWS)
 

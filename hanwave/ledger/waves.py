@@ -270,11 +270,13 @@ class StartFact:
     version: str
     """The version that the update is to."""
     outcome: str | None
+    reason: str = ""
+    """Why it stands so, or why it ended so."""
 
 
 START_FACTS = """
     SELECT u.eui, u.id AS update_id, u.wave, u.device_type, u.state, u.due_at, d.manufacturer || '/' || d.model AS model,
-        d.region, c.user_id AS supplier, r.firmware_version AS version, u.outcome
+        d.region, c.user_id AS supplier, r.firmware_version AS version, u.outcome, u.reason
     FROM campaign_device u JOIN device d ON d.eui = u.eui JOIN campaign c ON c.name = u.campaign
     JOIN release r ON r.name = c.release WHERE u.campaign = :campaign
 """

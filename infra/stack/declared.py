@@ -87,6 +87,13 @@ PROCESSES: tuple[Process, ...] = (
         after=_LEDGER,
     ),
     Process(
+        name="console",
+        argv=("{python}", "-m", "infra.stack.console", "{console}", "http://127.0.0.1:{temporal_ui}"),
+        ports=("console",),
+        ready="http://127.0.0.1:{console}/",
+        after=("temporal",),
+    ),
+    Process(
         name="webhooks",
         argv=("{python}", "-m", "workers.webhooks"),
         after=_LEDGER,
@@ -128,7 +135,7 @@ SETTINGS: Mapping[str, str] = {
 }
 """What these processes are told beside STACK_SETTINGS, by dotted name; values may hold placeholders."""
 
-ONLOOKERS = ("exporter", "prometheus-file", "lookup", "webhooks")
+ONLOOKERS = ("exporter", "prometheus-file", "lookup", "console", "webhooks")
 """What no campaign needs to run."""
 
 

@@ -209,8 +209,8 @@ class Stack:
 
     @property
     def ui(self) -> str:
-        """The URL of Temporal's Web UI."""
-        return f"http://{HOST}:{self.port('temporal_ui')}"
+        """The URL of Temporal's Web UI: of the operators' door to it, where the stack has that."""
+        return f"http://{HOST}:{self.port('console' if 'console' in self.state().ports else 'temporal_ui')}"
 
     @property
     def postgres(self) -> Postgres:

@@ -17,7 +17,7 @@ from tests.ledger.test_permit_and_outbox import activate, distribute, hold_image
 from tests.support import messages as m
 from tests.support.ledger import ACB, US, VERSION, World, eui
 from tests.support.routing import ask, deliver, post
-from workflows import verbs
+from workflows import pages
 
 pytestmark = pytest.mark.ledger
 ONE_WAVE = Policy(waves=(Wave(share=1),))
@@ -187,7 +187,7 @@ def test_a_shadow_campaign_sees_what_becomes_of_its_devices_by_others_doing_and_
         "runs 00000001": 1,
         f"runs {VERSION}": 1,
     }
-    assert "**Seen instead**" in verbs.page(view, "nothing")
+    assert "**Seen instead**" in pages.campaign(view, "nothing")
 
 
 def test_a_shadow_campaign_holds_up_no_other(world):
