@@ -55,14 +55,21 @@ class Frame:
 
 Path = tuple[str, ...]
 """Releases, in order."""
-_frames: dict[str, Frame] = {}
 
 
 def frame(connection: Connection, campaign: str) -> Frame:
-    """The campaign's frame; LedgerError where there is no such campaign."""
-    if campaign not in _frames:
-        _frames[campaign] = _read_frame(connection, campaign)
-    return _frames[campaign]
+    """The campaign's frame; LedgerError where there is no such campaign.
+
+    It is kept for as long as the connection to the database lasts, and not by the process: a restored ledger, which no
+    connection outlives, may have another campaign of that name; nor is one kept that may yet be rolled back.
+    """
+    kept: dict[str, Frame] = connection.info.setdefault("frames", {})
+    if campaign in kept:
+        return kept[campaign]
+    found, is_committed = _read_frame(connection, campaign)
+    if is_committed:
+        kept[campaign] = found
+    return found
 
 
 def gate(connection: Connection, campaign: str, wave: int) -> Gate:
@@ -70,24 +77,22 @@ def gate(connection: Connection, campaign: str, wave: int) -> Gate:
     return frame(connection, campaign).policy.of_wave(wave).gate
 
 
-def forget_frames() -> None:
-    """Drop what this process keeps: after a restore, or between tests on many databases."""
-    _frames.clear()
-
-
-def _read_frame(connection: Connection, campaign: str) -> Frame:
+def _read_frame(connection: Connection, campaign: str) -> tuple[Frame, bool]:
+    # And whether it was there before this transaction.
     row = connection.execute(
         text(
             "SELECT c.name, c.release, r.device_type, r.firmware_version AS version, r.image_hash, c.user_id, c.policy,"
-            " c.digest, c.urgent, c.shadow FROM campaign c JOIN release r ON r.name = c.release WHERE c.name = :name"
+            " c.digest, c.urgent, c.shadow,"
+            " c.xmin IS DISTINCT FROM CAST(pg_current_xact_id_if_assigned() AS xid) AS committed"
+            " FROM campaign c JOIN release r ON r.name = c.release WHERE c.name = :name"
         ),
         {"name": campaign},
     ).one_or_none()
     if row is None:
         raise LedgerError(f"there is no campaign {campaign[:70]!r}: `hanwave campaign list` shows those there are")
     read = {"policy": Policy.model_validate(row.policy), "device_type": DeviceType(row.device_type)}
-    longer = _paths(connection, campaign)
-    return Frame(**{**row._mapping, **read}, longer=longer)  # noqa: SLF001 - the documented way to a row's names
+    held = {name: value for name, value in row._mapping.items() if name != "committed"}  # noqa: SLF001 - the documented way
+    return Frame(**held | read, longer=_paths(connection, campaign)), row.committed
 
 
 def _paths(connection: Connection, campaign: str) -> tuple[tuple[Hop, ...], ...]:

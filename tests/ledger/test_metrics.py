@@ -127,7 +127,7 @@ def test_a_campaign_that_cannot_be_understood_ends_no_exporter(busy):
     collector = LedgerCollector(busy.engine, Bounds())
     with busy.engine.begin() as connection:
         connection.execute(text("UPDATE campaign SET policy = jsonb_build_object('waves', 3)"))
-    campaigns.forget_frames()
+    busy.engine.dispose()
     collector.refresh(busy.now)
     assert total(shown(collector), "hanwave_exporter_failures_total") == 1
 

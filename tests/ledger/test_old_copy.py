@@ -11,10 +11,11 @@ from hanwave.identifiers import RequestID
 from hanwave.ledger import beats, campaigns, database, reconcile, waves
 from hanwave.rollout.device import State
 from hanwave.rollout.events import Kind, Leg
+from hanwave.rollout.policy import Policy, Wave
 from infra.stack.postgres import APPLICATION, OWNER
 from tests.ledger.test_permit_and_outbox import activate, distribute, say, send
 from tests.ledger.test_reconcile import ask_devices, go_on, questions, send_questions, standing, stop_all
-from tests.support.ledger import HASH, VERSION, World, eui
+from tests.support.ledger import HASH, US, VERSION, World, eui
 from tests.support.postgres import create_database, drop_database
 
 pytestmark = [pytest.mark.ledger, pytest.mark.fault]
@@ -79,7 +80,6 @@ def test_nothing_is_done_again_that_was_done_since_the_copy(world, copied, age):
     untouched, held, waiting = ids[:5], ids[5:7], ids[7]
     images_held(world, [*held, waiting])
     begin_waiting_activation(world, waiting)
-    campaigns.forget_frames()
     copy = copied()
     assert {copy.state(each) for each in untouched} == {State.PLANNED}
 
@@ -142,3 +142,26 @@ def test_a_burst_of_counters_before_the_loss_is_jumped_over(world, copied, age):
     assert min(counters(copy)) > burst
     assert standing(copy).unsent == 2
     assert reconcile.JUMP >= 2 * 500_000
+
+
+def start(connection, world: World, euis: list[str], policy: Policy) -> None:
+    campaign = campaigns.NewCampaign("spring", "r2", US, policy, "seed", "digest", "ann")
+    campaigns.create(connection, campaign, (tuple(euis),), {}, world.now)
+
+
+def test_a_process_keeps_no_campaign_that_was_never_begun_nor_that_of_another_ledger(world, copied):
+    """Else it would permit what another plan of that name allows: another image, even."""
+    world.release()
+    euis = world.fleet(1)
+    few, many = (Policy(waves=(Wave(share=1),), batch=batch) for batch in (5, 50))
+    copy = copied()
+    with world.engine.connect() as connection:
+        start(connection, world, euis, few)
+        assert campaigns.frame(connection, "spring").policy == few
+        connection.rollback()
+        start(connection, world, euis, many)
+        connection.commit()
+        assert campaigns.frame(connection, "spring").policy == many
+    with copy.engine.begin() as connection:
+        start(connection, copy, euis, few)
+        assert campaigns.frame(connection, "spring").policy == few

@@ -79,7 +79,7 @@ def test_an_image_that_is_not_the_releases_is_never_sent(world, dcc, sender, mon
     monkeypatch.setattr(support, "HASH", "CD" * 32)
     with world.engine.begin() as connection:
         connection.execute(text("UPDATE release SET image_hash = :hash"), {"hash": "CD" * 32})
-    support.campaigns.forget_frames()
+    world.engine.dispose()
     delivery = sender.deliver(permitted.outbox_id)
     assert delivery.state == "granted"
     assert "Manufacturer Image Hash" in delivery.reason

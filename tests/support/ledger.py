@@ -48,7 +48,6 @@ def make_ledger(dsn: str) -> None:
 @pytest.fixture
 def ledger_dsn(postgres: Postgres, ledger_template: str) -> Iterator[str]:
     """The application's DSN of a fresh, migrated ledger."""
-    campaigns.forget_frames()
     name = f"ledger_{next(_numbers)}"
     owner = create_database(postgres, name, ledger_template)
     yield owner.replace(f"//{OWNER}@", f"//{APPLICATION}@", 1)

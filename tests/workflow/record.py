@@ -19,7 +19,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from hanwave import names
 from hanwave.client import search
-from hanwave.ledger import campaigns, control, database
+from hanwave.ledger import control, database
 from hanwave.rollout.events import Kind, Leg
 from infra.stack.postgres import Postgres
 from tests.support.dcc import good, quiet
@@ -175,7 +175,6 @@ SCENARIOS: dict[Callable[[Recorder], Awaitable[None]], tuple[str, int]] = {
 
 @contextmanager
 def a_world(postgres: Postgres, name: str, device_type: str, size: int) -> Iterator[World]:
-    campaigns.forget_frames()
     dsn = create_database(postgres, name)
     make_ledger(dsn)
     engine = database.engine(dsn)
