@@ -3,10 +3,7 @@
 DCC's npm packages are GPL-3.0 and carry test keys: they live in the user's cache folder, and nothing of them here.
 """
 
-import os
-import shutil
 import subprocess
-import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,12 +15,9 @@ import pytest
 from hanwave.credentials import Certificate, Role, load_private_key
 from infra.pki import Authority, Identity
 from tests.peer.messages import ACB, SUPPLIER
+from tests.support.npm import PATIENCE, installed, program
 
 PACKAGES = ("@smartdcc/duis-sign-wrap@0.1.2", "@smartdcc/duis-parser@0.6.0", "@smartdcc/dccboxed-keystore@0.4.2")
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hanwave" / "peers"
-PATIENCE = 50
-"""Seconds for any one peer, under pytest's own limit for a test."""
-
 _JAVA_OPTIONS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 """Java's own settings for a process that lives for a second."""
 
@@ -34,33 +28,10 @@ def run(*command: object, cwd: Path | None = None) -> Ran:
     return subprocess.run([str(c) for c in command], capture_output=True, check=False, timeout=PATIENCE, cwd=cwd)
 
 
-def program(name: str) -> str:
-    """The path of a program of this machine; skips where there is none."""
-    return shutil.which(name) or pytest.skip(f"{name} is not on this machine")
-
-
-def install(folder: Path, npm: str) -> None:
-    """The packages, whole or not at all, so that a run that was broken off leaves nothing to be believed."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-        quiet = ("--no-audit", "--no-fund", "--no-save", "--ignore-scripts", "--loglevel=error")
-        try:
-            done = run(npm, "install", "--prefix", temporary, *quiet, *PACKAGES)
-        except subprocess.TimeoutExpired:
-            pytest.skip(f"npm did not bring DCC's packages within {PATIENCE} s")
-        if done.returncode:
-            pytest.skip(f"npm can't bring DCC's packages: {done.stderr.decode(errors='replace').strip()[-200:]}")
-        (Path(temporary) / "node_modules").rename(folder)
-
-
 @pytest.fixture(scope="session")
 def packages() -> Path:
-    """The folder of DCC's packages; its name says their versions, so that another version is another folder."""
-    npm = program("npm")
-    folder = CACHE / "-".join(name.rpartition("/")[2].replace("@", "-") for name in PACKAGES)
-    if not folder.is_dir():
-        install(folder, npm)
-    return folder / "@smartdcc"
+    """The folder of DCC's packages."""
+    return installed(*PACKAGES) / "@smartdcc"
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from lxml import etree
 
 from hanwave.duis import CANCEL, Request, write
 from hanwave.duis._parser import SR
-from tests.peer.conftest import program, run
+from tests.peer.conftest import run
 from tests.peer.messages import COUNTER, DEVICE, DEVICES, HASH, IMAGE, REQUESTS, RESPONSES, VERSION, signed_precommand
+from tests.support.npm import program
 
 pytestmark = pytest.mark.peer
 

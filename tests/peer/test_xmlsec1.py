@@ -6,8 +6,9 @@ import pytest
 
 from hanwave.credentials import Role
 from hanwave.duis import Request, SignatureError, TrustStore, read_signed, sign
-from tests.peer.conftest import program, run
+from tests.peer.conftest import run
 from tests.peer.messages import REQUESTS, RESPONSES, pretty, tampered
+from tests.support.npm import program
 
 pytestmark = pytest.mark.peer
 
