@@ -32,6 +32,8 @@ def reconcile(
     The first step stops all, and asks each device of open campaigns, and the DCC's inventory, what it runs; given again, it
     shows who has answered. The second, with --go-on, starts the campaigns anew and lifts the stop; devices that have not
     answered, or that the DCC lets us command no more, are put on hold.
+
+    Example: hanwave reconcile --reason "restored after INC0042"
     """
     if not reason.strip():
         raise HanwaveError("--reason is empty: it should say why")

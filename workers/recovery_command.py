@@ -25,7 +25,10 @@ def recover(
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
-    """Start a campaign, its open wave and its devices again in Temporal, from the ledger alone. What runs is left alone."""
+    """Start a campaign, its open wave and its devices again in Temporal, from the ledger alone. What runs is left alone.
+
+    Example: hanwave recover spring-e470
+    """
     if (name is None) is not everything:
         raise HanwaveError("name one campaign, or give --all: which campaigns should be recovered?")
     with open_ledger(database) as ledger:

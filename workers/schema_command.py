@@ -16,7 +16,10 @@ def schema(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Print the JSON Schemas of a campaign's inputs and results: one, or all into a folder."""
+    """Print the JSON Schemas of a campaign's inputs and results: one, or all into a folder.
+
+    Example: hanwave schema campaign > campaign.schema.json
+    """
     from workers import schemas  # noqa: PLC0415 - the engine's libraries take a second, which a command's help need not wait for
 
     if to:

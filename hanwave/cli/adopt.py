@@ -22,6 +22,8 @@ def adopt(
 
     A state is requested, delivered, held (not of a PPMID), activating, activated or failed; at is when, with its offset;
     evidence is where that is recorded. All lines are taken, or none. What was activated is read back before it counts.
+
+    Example: hanwave adopt spring-e470 records.csv
     """
     from hanwave.ledger import adopt as adopting  # noqa: PLC0415
     from hanwave.ledger.database import connect  # noqa: PLC0415

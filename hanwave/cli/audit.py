@@ -9,6 +9,7 @@ import typer
 
 from hanwave.cli.ledger_option import Database, open_ledger
 from hanwave.cli.output import AsJson, emit
+from hanwave.cli.progress import reading
 from hanwave.errors import HanwaveError
 from hanwave.ledger import audit
 from hanwave.ledger.audit_verify import MAX_LINE
@@ -18,7 +19,7 @@ from hanwave.ledger.database import connect
 app = typer.Typer(no_args_is_help=True, help="Export the audit chain, and verify an export.")
 
 
-@app.command()
+@app.command(epilog="Example: hanwave audit status --json")
 def status(database: Database = None, as_json: AsJson = False) -> None:
     """Show the chain's length, its head (keep it elsewhere: it is a checkpoint), and what is not chained yet."""
     with open_ledger(database) as ledger, connect(ledger) as connection:
@@ -60,7 +61,7 @@ def verify(
 
 def _lines(path: Path) -> Iterator[bytes]:
     try:
-        with path.open("rb") as file:
+        with path.open("rb") as file, reading(file):
             # One octet more than may be: a longer line is refused without being read to its end.
             while line := file.readline(MAX_LINE + 1):
                 yield line

@@ -31,7 +31,10 @@ def device(
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell one device's whole story: what was done to it and learnt of it, when, by whose word, and what comes next."""
+    """Tell one device's whole story: what was done to it and learnt of it, when, by whose word, and what comes next.
+
+    Example: hanwave device 00-DB-12-34-56-78-90-A0
+    """
     from hanwave.ledger.database import connect  # noqa: PLC0415
     from hanwave.ledger.story import story  # noqa: PLC0415
 

@@ -127,7 +127,11 @@ def verify_command(
     emit(facts, as_json=as_json)
 
 
-@build.command("8.2", help="Read Inventory: by one of --device, --mpxn, --uprn, or --postcode with --address.")
+@build.command(
+    "8.2",
+    epilog="Example: hanwave duis build 8.2 --originator 90-B3-D5-1F-30-01-00-00 --acb 90-B3-D5-1F-30-00-00-02 --counter 1001 --device 00-DB-12-34-56-78-90-A0 --key xml.key --cert xml.pem",
+    help="Read Inventory: by one of --device, --mpxn, --uprn, or --postcode with --address.",
+)
 def read_inventory(
     originator: Originator,
     acb: Acb,
@@ -153,7 +157,10 @@ def read_inventory(
     _finish(request, key, certificate, out, schema_version, unsigned=unsigned, as_json=as_json)
 
 
-@build.command("11.1")
+@build.command(
+    "11.1",
+    epilog="Example: hanwave duis build 11.1 --originator 90-B3-D5-1F-30-01-00-00 --acb 90-B3-D5-1F-30-00-00-02 --counter 1001 --image esme.ota --firmware-version 01020000 --devices esmes.txt --key xml.key --cert xml.pem",
+)
 def update_firmware(
     originator: Originator,
     acb: Acb,
@@ -175,7 +182,10 @@ def update_firmware(
     _finish(request, key, certificate, out, schema_version, unsigned=unsigned, as_json=as_json)
 
 
-@build.command("11.4")
+@build.command(
+    "11.4",
+    epilog="Example: hanwave duis build 11.4 --originator 90-B3-D5-1F-30-01-00-00 --acb 90-B3-D5-1F-30-00-00-02 --counter 1001 --image ppmid.ota --firmware-version 01020000 --devices ppmids.txt --key xml.key --cert xml.pem",
+)
 def update_ppmid_firmware(
     originator: Originator,
     acb: Acb,
@@ -197,7 +207,10 @@ def update_ppmid_firmware(
     _finish(request, key, certificate, out, schema_version, unsigned=unsigned, as_json=as_json)
 
 
-@build.command("11.2")
+@build.command(
+    "11.2",
+    epilog="Example: hanwave duis build 11.2 --originator 90-B3-D5-1F-30-01-00-00 --target 00-DB-12-34-56-78-90-A0 --counter 1001 --key xml.key --cert xml.pem",
+)
 def read_firmware_version(
     originator: Originator,
     target: Target,
@@ -215,7 +228,10 @@ def read_firmware_version(
     _finish(request, key, certificate, out, schema_version, unsigned=unsigned, as_json=as_json)
 
 
-@build.command("11.3")
+@build.command(
+    "11.3",
+    epilog="Example: hanwave duis build 11.3 --originator 90-B3-D5-1F-30-01-00-00 --target 00-DB-12-34-56-78-90-A0 --counter 1001 --hash $(cat esme.hash) --key xml.key --cert xml.pem",
+)
 def activate_firmware(
     originator: Originator,
     target: Target,

@@ -13,6 +13,7 @@ from rich.text import Text
 from hanwave.cli.ledger_option import Actor, Database, actor_or_user, now, open_ledger
 from hanwave.cli.load_calendars import load_calendars
 from hanwave.cli.output import AsJson, emit, naming
+from hanwave.cli.progress import reading
 from hanwave.errors import HanwaveError
 from hanwave.ledger.database import connect
 from hanwave.ledger.exposure import exposure as by_exposure
@@ -39,7 +40,12 @@ def import_(
 ) -> None:
     """Import a fleet, or a part of it: what the file does not name stays. Ends with code 1 if a row was refused."""
     try:
-        with file.open("rb") as lines, open_ledger(database) as ledger, connect(ledger) as connection:
+        with (
+            file.open("rb") as lines,
+            reading(lines),
+            open_ledger(database) as ledger,
+            connect(ledger) as connection,
+        ):
             refusals = refused or Path(f"{file}.refused.csv")
             with naming(file):
                 done = import_fleet(connection, lines, refusals, actor_or_user(actor), now())
@@ -54,7 +60,7 @@ def import_(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(epilog="Example: hanwave fleet columns")
 def columns(as_json: AsJson = False) -> None:
     """List the columns of a fleet file, and which of them must be there."""
     needed = [name for name, column in COLUMNS.items() if column.required]

@@ -46,7 +46,7 @@ _USE_CASES = {
 _HEX = re.compile(r"(?:0[xX])?((?:[0-9A-Fa-f]{2})+)", re.ASCII)
 
 
-@app.command("read")
+@app.command("read", epilog="Example: hanwave gbcs read @response.hex")
 def read_command(
     message: Annotated[
         str, typer.Argument(metavar="HEX", help="Hexadecimal or base64 digits; @FILE for a file, - for standard input.")
@@ -57,7 +57,10 @@ def read_command(
     emit(_describe(read(_octets(message))), as_json=as_json)
 
 
-@app.command("cs06")
+@app.command(
+    "cs06",
+    epilog="Example: hanwave gbcs cs06 --originator 90-B3-D5-1F-30-01-00-00 --target 00-DB-12-34-56-78-90-A0 --counter 1001 --hash $(cat esme.hash)",
+)
 def cs06_command(
     originator: Annotated[str, typer.Option(metavar="EUI", help="The supplier's User ID.")],
     target: Annotated[str, typer.Option(metavar="EUI", help="The device.")],

@@ -45,7 +45,7 @@ def lift(
     emit({"id": hold, "lifted": True}, as_json=as_json)
 
 
-@app.command("list")
+@app.command("list", epilog="Example: hanwave hold list --all")
 def list_(
     ended: Ended = False,
     database: Database = None,

@@ -59,7 +59,7 @@ def end(
     emit({"id": incident, "ended": ended}, as_json=as_json)
 
 
-@app.command("list")
+@app.command("list", epilog="Example: hanwave incident list --all")
 def list_(
     ended: Ended = False,
     database: Database = None,

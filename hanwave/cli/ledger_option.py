@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hanwave.cli.progress import working
 from hanwave.errors import HanwaveError
 from hanwave.times import read_time
 
@@ -36,8 +37,9 @@ def open_ledger(dsn: str | None) -> "Iterator[Engine]":
     dsn = dsn or settings.needed(settings.load().postgres, "postgres").dsn.get_secret_value()
     ledger = database.engine(dsn, pool=2)
     try:
-        database.check_revision(ledger)
-        yield ledger
+        with working():
+            database.check_revision(ledger)
+            yield ledger
     except DBAPIError as error:
         # The driver's own first line names the host and the refusal; the statement, with its values, stays out.
         reason = (str(error.orig).strip().splitlines() or ["it gave no reason"])[0]

@@ -23,7 +23,10 @@ def lookup(
     actor: Actor = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell what was done to a home, when, and what comes next, in a customer's words. Each look is audited."""
+    """Tell what was done to a home, when, and what comes next, in a customer's words. Each look is audited.
+
+    Example: hanwave lookup 1200023305967
+    """
     from hanwave.ledger import lookup as homes  # noqa: PLC0415
     from hanwave.ledger.database import connect  # noqa: PLC0415
 

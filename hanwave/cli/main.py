@@ -4,6 +4,7 @@ A group's module is imported when one of its commands is asked for: the ledger's
 that `hanwave --help` need not wait.
 """
 
+import inspect
 import json
 import os
 import sys
@@ -54,6 +55,9 @@ COMMANDS: Commands = {
 }
 
 
+_EXAMPLE = "\n\nExample: "
+
+
 class _Lazy(TyperGroup):
     """Commands by name, of this table and of every installed package's `hanwave.commands`."""
 
@@ -84,15 +88,20 @@ def _load(where: str) -> Any:
     found = attrgetter(attribute)(resolve_name(module))
     if isinstance(found, typer.Typer):
         return get_group(found)
+    # A command that stands alone has its example where the others have an epilog: as its docstring's last paragraph.
+    told, _, example = (inspect.getdoc(found) or "").partition(_EXAMPLE)
     alone = typer.Typer(add_completion=False)
-    alone.command()(found)
+    alone.command(help=told, epilog=(_EXAMPLE + example).strip() if example else None)(found)
     return get_command(alone)
 
 
 app = typer.Typer(name="hanwave", cls=_Lazy, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
-@app.callback()
+@app.callback(
+    epilog="Exit codes: 0 done; 1 refused or failed, as one sentence on standard error says; 2 the command line itself is wrong;"
+    " 130 interrupted."
+)
 def _hanwave() -> None:
     """Roll firmware out to Great Britain's smart-meter devices, in waves, with proof."""
 

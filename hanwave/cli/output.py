@@ -1,6 +1,6 @@
 """How every command speaks: a table for a person, one JSON object with --json, one sentence on standard error.
 
-Exit codes: 0 done, 1 refused or failed (the sentence says why), 2 the command line itself was wrong.
+Exit codes: 0 done, 1 refused or failed (the sentence says why), 2 the command line itself was wrong, 130 interrupted.
 """
 
 import json
@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hanwave.cli.progress import quiet
 from hanwave.errors import HanwaveError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
@@ -24,6 +25,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for
 
 def emit(facts: Mapping[str, Any], *, as_json: bool) -> None:
     """Print facts: as one line of JSON, or as name and value in two columns (nested ones indented)."""
+    quiet()
     if as_json:
         sys.stdout.write(line_of_json(facts) + "\n")
         return

@@ -70,7 +70,7 @@ def sign(
     emit(facts | {"sha256": signed.image_digest.hex().upper()}, as_json=as_json)
 
 
-@app.command("list")
+@app.command("list", epilog="Example: hanwave release list --json")
 def list_(database: Database = None, as_json: AsJson = False) -> None:
     """List the releases, and who has an image of each: of the setting user_id alone, if any."""
     with open_ledger(database) as ledger, connect(ledger) as connection:
@@ -78,7 +78,7 @@ def list_(database: Database = None, as_json: AsJson = False) -> None:
     emit({"releases": [asdict(release) for release in found]}, as_json=as_json)
 
 
-@app.command()
+@app.command(epilog="Example: hanwave release show esme-2.1")
 def show(name: Name, database: Database = None, as_json: AsJson = False) -> None:
     """Show a release: what it is for, its life so far, its signed images."""
     with open_ledger(database) as ledger, connect(ledger) as connection:

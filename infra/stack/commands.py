@@ -34,7 +34,10 @@ def up(
     foreground: Foreground = False,
     as_json: AsJson = False,
 ) -> None:
-    """Start the embedded stack, or go on where the last one stopped."""
+    """Start the embedded stack, or go on where the last one stopped.
+
+    Example: hanwave up --port-base 7200
+    """
     config = settings.load()
     if config.environment is not settings.Environment.EMULATOR:
         raise StackError(
@@ -74,7 +77,10 @@ def _addresses(stack: Stack) -> dict[str, str]:
 
 
 def down(*, state: Folder = None, as_json: AsJson = False) -> None:
-    """Stop the embedded stack; leave nothing running, and the data where it is."""
+    """Stop the embedded stack; leave nothing running, and the data where it is.
+
+    Example: hanwave down
+    """
     stack = Stack(_existing(state))
     was_running = stack.state().is_running
     forced = stack.stop()
@@ -82,7 +88,10 @@ def down(*, state: Folder = None, as_json: AsJson = False) -> None:
 
 
 def status(*, state: Folder = None, as_json: AsJson = False) -> None:
-    """Show each process of the embedded stack; exit with 1 unless all are ready."""
+    """Show each process of the embedded stack; exit with 1 unless all are ready.
+
+    Example: hanwave status --json
+    """
     folder = _existing(state)
     now = State.read(folder)
     rows = {name: _facts(row) for name, row in now.processes.items()}
@@ -122,7 +131,10 @@ def _table(rows: dict[str, dict[str, Any]]) -> Table:
 
 
 def doctor(*, state: Folder = None, as_json: AsJson = False) -> None:
-    """Find what is wrong with this installation, and say what to do; exit with 1 if anything is."""
+    """Find what is wrong with this installation, and say what to do; exit with 1 if anything is.
+
+    Example: hanwave doctor
+    """
     # Here and not above: the ledger's libraries take half a second that the other commands need not wait.
     from infra.stack.doctor import examine  # noqa: PLC0415
 

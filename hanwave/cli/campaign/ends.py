@@ -43,7 +43,7 @@ def outcomes(
             return await _write(client, name, wanted, out, lines=as_json and not file)
 
     try:
-        written = run(database, write)
+        written = run(database, write, prints=file is None)
     except OSError as error:
         raise HanwaveError(f"{file} cannot be written: {error.strerror}") from error
     if file:

@@ -59,7 +59,7 @@ def watch(
                 live.update(page(progress), refresh=True)
 
     try:
-        run(database, follow)
+        run(database, follow, prints=True)
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
 

@@ -1,9 +1,12 @@
 """What the campaign commands share: their options, and a client for as long as a command runs."""
 
 import asyncio
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
+
+from hanwave.cli.progress import working
 
 # The ledger's and the engine's libraries take a second, which the help of these commands need not wait for.
 if TYPE_CHECKING:
@@ -25,12 +28,13 @@ Digest = Annotated[
 _T = TypeVar("_T")
 
 
-def run(database: str | None, act: "Callable[[Client], Awaitable[_T]]") -> _T:
-    """Do something with a client."""
+def run(database: str | None, act: "Callable[[Client], Awaitable[_T]]", *, prints: bool = False) -> _T:
+    """Do something with a client; prints: it writes to the terminal itself, so that nothing else may meanwhile."""
     from hanwave.client import Client  # noqa: PLC0415
 
     async def inside() -> _T:
         async with Client.connect(dsn=database) as client:
             return await act(client)
 
-    return asyncio.run(inside())
+    with nullcontext() if prints else working():
+        return asyncio.run(inside())

@@ -12,6 +12,7 @@ import typer
 from hanwave.cli.campaign.options import Name
 from hanwave.cli.ledger_option import Database, now, open_ledger, own_user_id
 from hanwave.cli.output import AsJson, emit, read_file, write_file
+from hanwave.cli.progress import working
 from hanwave.errors import HanwaveError
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -48,10 +49,11 @@ def report(
     browser = _browser() if pdf else None
     with open_ledger(database) as ledger, ledger.begin() as connection:
         found = gather(connection, name, now(), own_user_id())
-    html, written = page.render(found, known).encode(), out or Path(f"{name}.html")
-    write_file(written, html, "the report")
-    if pdf and browser:
-        write_file(pdf, _printed(browser, html), "the report")
+    with working():
+        html, written = page.render(found, known).encode(), out or Path(f"{name}.html")
+        write_file(written, html, "the report")
+        if pdf and browser:
+            write_file(pdf, _printed(browser, html), "the report")
     told = dict(answers.answers(found, known)) if as_json else {}
     emit({"report": str(written), "pdf": str(pdf) if pdf else None, **told}, as_json=as_json)
 
