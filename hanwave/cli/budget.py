@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hanwave import settings
 from hanwave.cli.ledger_option import Actor, Database, actor_or_user, now, open_ledger, own_user_id
 from hanwave.cli.output import AsJson, emit, read_file
-from hanwave.ledger import budget_file, budgets
+from hanwave.errors import HanwaveError
+from hanwave.ledger import budget_file, budgets, lost_use
 
 if TYPE_CHECKING:
     from hanwave.ledger.budgets import Level
@@ -59,6 +61,25 @@ def show(
     with open_ledger(database) as ledger, ledger.connect() as connection:
         found = budgets.levels(connection, now(), own_user_id())
     emit({"thresholds": [_facts(level) for level in found]}, as_json=as_json)
+
+
+@app.command(epilog='Example: hanwave budget restate 11.3 --sent 120 --reason "the DCC\'s own count, ticket 4711"')
+def restate(
+    variant: Annotated[str, typer.Argument(metavar="VARIANT", help="Of which Service Request: 11.1, 11.3, 11.4.")],
+    *,
+    sent: Annotated[int, typer.Option(min=0, help="How many were sent in the time that the ledger has lost.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="How that is known; it is kept, and shown.")],
+    database: Database = None,
+    actor: Actor = None,
+    as_json: AsJson = False,
+) -> None:
+    """After a restore all that thresholds left room for counts as sent: say what was, by the DCC's figures, of the setting user_id."""
+    if not reason.strip():
+        raise HanwaveError("--reason is empty: it should say how that is known")
+    user_id = str(settings.needed(settings.load().user_id, "user_id"))
+    with open_ledger(database) as ledger, ledger.begin() as connection:
+        counted = lost_use.restate(connection, user_id, variant, sent, (actor_or_user(actor), reason), now())
+    emit({"user_id": user_id, "variant": variant, "counted": counted, "sent": sent}, as_json=as_json)
 
 
 def _facts(level: "Level") -> dict[str, object]:

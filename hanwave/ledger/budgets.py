@@ -15,7 +15,6 @@ from sqlalchemy import Connection, Row, text
 
 from hanwave.ledger import campaigns, notes
 from hanwave.rollout.budget import (
-    OBSERVING,
     REPEAT_COUNTS,
     Claim,
     PermitClass,
@@ -69,9 +68,13 @@ def take(connection: Connection, asked: Asked, now: datetime) -> Allowed:
     """What may be granted now; nobody else is granted anything of that User ID and variant until the transaction ends."""
     found = thresholds(connection, asked.user_id, asked.variant)
     if found:
-        key = {"key": f"budget/{asked.user_id}/{asked.variant}"}
-        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:key))"), key)
+        lock(connection, asked.user_id, asked.variant)
     return _least(connection, asked, found, now)
+
+
+def lock(connection: Connection, user_id: str, variant: str) -> None:
+    """Keep what is used of that User ID and variant as it is, until the transaction ends."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:key))"), {"key": f"budget/{user_id}/{variant}"})
 
 
 def allow(connection: Connection, asked: Asked, now: datetime) -> Allowed:
@@ -253,28 +256,6 @@ def roll_up(connection: Connection, now: datetime) -> int:
     return result.rowcount
 
 
-def exhaust(connection: Connection, now: datetime) -> None:
-    """Count all that forward requests may still use as used now, by requests that the ledger has forgotten.
-
-    What only looks is let go on: where too much of it was sent the DCC holds it, and no device acts on it.
-    """
-    rooms: dict[tuple[str, str], int] = {}
-    for level in levels(connection, now):
-        key = level.threshold.user_id, level.threshold.variant
-        rooms[key] = max(rooms.get(key, 0), level.room)
-    forgotten = [
-        {"user": user, "variant": variant, "now": now, "units": units}
-        for (user, variant), units in rooms.items()
-        if units and variant not in OBSERVING
-    ]
-    if forgotten:
-        connection.execute(_EXHAUST, forgotten)
-
-
-_EXHAUST = text(
-    "INSERT INTO request_use (user_id, variant, permit_class, at, requests, devices)"
-    " VALUES (:user, :variant, 'forward', :now, :units, :units)"
-)
 KEPT = timedelta(days=396)
 """What was sent is kept for thirteen months, which a demand forecast looks back on; no threshold's period is as long."""
 _GONE_AT_ONCE = 10_000

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, text
 
 from hanwave.identifiers import EUI64
-from hanwave.ledger import budgets, holds, inventory, leavers, notes, permit, stops
+from hanwave.ledger import holds, inventory, leavers, lost_use, notes, permit, stops
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.notes import Said
 from hanwave.rollout.events import Leg
@@ -81,7 +81,7 @@ def stop_all(connection: Connection, why: str, actor: str, now: datetime) -> int
     connection.execute(_FORGET, {"now": now})
     connection.execute(_START_AGAIN)
     connection.execute(_JUMP, {"now": int(now.timestamp() * 1000), "jump": JUMP})
-    budgets.exhaust(connection, now)
+    lost_use.exhaust(connection, now)
     return stop_id
 
 

@@ -20,6 +20,7 @@ from hanwave.rollout.budget import Threshold
 from hanwave.rollout.device import State
 from hanwave.rollout.events import Kind, Leg
 from tests.ledger.test_permit_and_outbox import activate, distribute, hold_image, say, send
+from tests.support.command import run
 from tests.support.ledger import ACB, US, VERSION, World, eui
 
 pytestmark = [pytest.mark.ledger, pytest.mark.fault]
@@ -344,3 +345,29 @@ def test_what_may_have_been_sent_since_the_copy_counts_at_its_worst_until_the_pe
     assert "the budget of SR 11.1 is used: 8 of 10" in refused.reason
     world.later(hours=24)
     assert distribute(world, [second]).granted == (second,)
+
+
+def test_a_person_with_the_dccs_figures_says_what_was_really_sent(world, monkeypatch, ledger_dsn):
+    monkeypatch.setenv("HANWAVE_POSTGRES__DSN", ledger_dsn)
+    monkeypatch.setenv("HANWAVE_USER_ID", US)
+    (update_id,) = world.campaign(world.fleet(1))
+    limit = {"user_id": US, "variant": "11.1", "period": "30d", "limit": 10, "reserve": 2}
+    with world.engine.begin() as connection:
+        budgets.import_thresholds(connection, [Threshold.model_validate(limit)], "ann", world.now)
+    restate = ("budget", "restate", "11.1", "--sent", "3", "--json", "--reason")
+    assert "no restore has counted SR 11.1" in run(*restate, "too early").err
+    stop_all(world)
+    assert "--reason is empty" in run(*restate, " ").err
+    refused = run("budget", "restate", "11.1", "--sent", "9", "--reason", "a slip of the pen")
+    assert "9 requests of SR 11.1 cannot have been sent: 8 is all" in refused.err
+    for counted in (8, 3):
+        assert json.loads(run(*restate, "ticket 4711").out)["counted"] == counted
+    with world.engine.begin() as connection:
+        assert [level.used.total for level in budgets.levels(connection, world.now)] == [3]
+    assert world.count("note", "verb = 'restate budget' AND reason = 'ticket 4711'") == 2
+    ask_devices(world)
+    world.later(seconds=1)
+    send_questions(world)
+    say(world, update_id, Kind.VERSION, Leg.READ, version=OLD)
+    go_on(world)
+    assert distribute(world, [update_id]).granted == (update_id,)
