@@ -19,6 +19,7 @@ from hanwave.ledger import judging, service_checks, waves
 from hanwave.rollout.device import ENDED, State
 from hanwave.rollout.gate import Judgement
 from hanwave.rollout.rank import rank
+from hanwave.rollout.route import DCC
 
 MARGIN = timedelta(minutes=10)
 """A device's workflow sleeps this much longer than its deadline: the wave's sweep comes first, and usually wakes it."""
@@ -59,6 +60,7 @@ class DeviceStart:
     campaign: str
     update_id: int
     eui: str
+    route: str = DCC
 
 
 # Made once a process: the sandbox reads a workflow's own module anew for each run, and each of these takes half a
@@ -161,7 +163,7 @@ async def start_device(
     try:
         await client.start_workflow(
             names.DEVICE_WORKFLOW,
-            DeviceStart(campaign, fact.update_id, fact.eui),
+            DeviceStart(campaign, fact.update_id, fact.eui, fact.route),
             id=names.device_id(campaign, fact.eui),
             task_queue=names.CAMPAIGN_QUEUE,
             id_reuse_policy=reuse,
@@ -187,7 +189,7 @@ def _attributes(campaign: str, fact: waves.StartFact) -> TypedSearchAttributes:
             "Region": fact.region,
             "Supplier": fact.supplier,
             "FirmwareVersion": fact.version,
-            "Route": search.DCC,
+            "Route": fact.route,
         }
     )
 

@@ -6,6 +6,8 @@ Ids read as paths, so that an operator finds a device's workflow by typing what 
 import re
 from dataclasses import dataclass
 
+from hanwave.rollout.route import DCC
+
 CAMPAIGN_QUEUE = "campaign"
 """Workflows, and the activities that ask the ledger and the engine."""
 GATEWAY_QUEUE = "gateway"
@@ -14,6 +16,7 @@ GATEWAY_QUEUE = "gateway"
 CAMPAIGN_WORKFLOW = "FirmwareCampaign"
 WAVE_WORKFLOW = "RolloutWave"
 DEVICE_WORKFLOW = "DeviceUpdate"
+DESK_WORKFLOW = "BenchDesk"
 
 WAKE = "wake"
 """The one signal of a device's workflow: its turn has come, or evidence decides; it carries a Wake."""
@@ -22,6 +25,16 @@ NUDGE = "nudge"
 
 WAVE_STOPPED = "wave_stopped"
 """A campaign's wave says that it is stopped, and why; or, with an empty text, that it goes on."""
+
+
+def queue_of(route: str) -> str:
+    """Where a route's activities are done: the gateway's queue, or the bench's own ("bench/lab")."""
+    return GATEWAY_QUEUE if route == DCC else route
+
+
+def bench_id(bench: str, number: str) -> str:
+    """bench/<name>/desk/<number>: a question to a bench, or an order."""
+    return f"bench/{bench}/desk/{number}"
 
 
 def campaign_id(campaign: str) -> str:

@@ -161,6 +161,41 @@ class Lookup(_Section):
     """Who it is when no header says so; unset, such a request is refused. For one machine alone."""
 
 
+class Training(_Section):
+    """Simulated devices for a bench whose radio is virtual: a lab to learn on."""
+
+    devices: Annotated[int, Field(ge=1, le=500)] = 5
+    first: Eui = Field(default=EUI64(bytes.fromhex("00DB120000000001")), validate_default=True)
+    """The EUI-64 of the first; each further one's is one more."""
+    manufacturer: Annotated[str, Field(pattern="^[0-9A-Fa-f]{4}$")] = "121D"
+    image_type: Annotated[int, Field(ge=0, le=0xFFFF)] = 0
+    hardware: Annotated[str, Field(pattern="^[0-9A-Fa-f]{4}$")] = "1111"
+    version: Annotated[str, Field(pattern="^[0-9A-Fa-f]{8}$")] = "00000001"
+    rest: Annotated[float, Field(ge=0)] = 0.0
+    """Seconds that each waits between two blocks."""
+    failures: dict[str, str] = {}
+    """What goes wrong with a version, by its hexadecimal: rejected, kept_old or silent."""
+
+
+class Bench(_Section):
+    """A bench: one ZigBee coordinator, which one process uses (`python -m workers.bench`)."""
+
+    name: str = Field(default="lab", pattern="^[a-z0-9][a-z0-9._-]{0,62}$")
+    """Campaigns of the route bench/NAME are done here."""
+    radio: str = "bellows"
+    """By zigpy's name of it (bellows, znp, deconz, ...), or "virtual": no hardware, but the devices of training."""
+    path: str | None = None
+    """The coordinator's port: /dev/serial/by-id/..., or socket://host:port."""
+    baudrate: Annotated[int, Field(ge=1)] | None = None
+    database: Path | None = None
+    """The coordinator's devices, in a file; bench-NAME.db in the state folder where none is named."""
+    requests: Annotated[int, Field(ge=1, le=256)] = 8
+    """What the coordinator has under way at once; a quarter of it is for devices that sleep."""
+    policy: dict[str, Any] = {}
+    """What differs from the usual of a device's kind, as BenchPolicy names it: {"stall_after": "1h"}."""
+    training: Training = Training()
+
+
 class Webhooks(_Section):
     """How the supplier's own systems are told of campaigns (`hanwave webhook`)."""
 
@@ -196,6 +231,7 @@ class Settings(BaseSettings):
     dcc: Dcc | None = None
     receive: Receive | None = None
     lookup: Lookup | None = None
+    bench: Bench | None = None
     signing: Signing | None = None
     suppliers: dict[str, Signing] = {}
     """The keys of further User IDs that send from here, by any name: whose each is, its XML certificate says."""

@@ -15,6 +15,7 @@ from hanwave import names
 from hanwave.client.engine import connect as connect  # noqa: PLC0414 - the processes' way to the engine
 from hanwave.identifiers import EUI64
 from hanwave.settings import Metrics
+from workflows.bench import BenchDesk
 from workflows.campaign import FirmwareCampaign
 from workflows.device import DeviceUpdate
 from workflows.wave import RolloutWave
@@ -40,7 +41,7 @@ def campaign_worker(client: Client, ledger: Engine, user_id: str) -> Worker:
     return Worker(
         client,
         task_queue=names.CAMPAIGN_QUEUE,
-        workflows=[FirmwareCampaign, RolloutWave, DeviceUpdate],
+        workflows=[FirmwareCampaign, RolloutWave, DeviceUpdate, BenchDesk],
         activities=[
             *(wave.open_wave, wave.sweep_wave, wave.close_wave),
             *(wave.start_devices, wave.wake_devices, wave.tell_devices),

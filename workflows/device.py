@@ -22,10 +22,14 @@ with workflow.unsafe.imports_passed_through():
     from hanwave.client import search
     from hanwave.rollout.device import State
     from hanwave.rollout.request import RequestError, check_id, check_name, parse
+    from hanwave.rollout.route import is_bench
     from workflows import pages
 
 _EXAMPLE = '{"campaign": "spring", "update_id": 1, "eui": "00-DB-12-34-56-78-90-A0"}'
 _SAYS_OUTCOME = "a device that did not end well says so in the Web UI's list"
+_AT_THE_GATEWAY, _AT_A_BENCH = timedelta(minutes=3), timedelta(days=28)
+"""A request; or a whole transfer, to a device that may be asleep for most of it."""
+_TOLD = workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
 _PROVEN = (State.CONFIRMED, State.SETTLED, State.CLOSED)
 
 
@@ -48,10 +52,12 @@ class DeviceUpdate:
             found = await workflow.execute_activity_method(
                 GatewayActivities.advance,
                 start,
-                task_queue=names.GATEWAY_QUEUE,
-                start_to_close_timeout=timedelta(minutes=3),
+                task_queue=names.queue_of(start.route),
+                start_to_close_timeout=_AT_A_BENCH if is_bench(start.route) else _AT_THE_GATEWAY,
                 heartbeat_timeout=BEAT,
                 retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=5)),
+                # What is cancelled on a bench ends when its device was told.
+                cancellation_type=_TOLD if is_bench(start.route) else workflow.ActivityCancellationType.TRY_CANCEL,
                 summary=heard.state if heard else "asks the ledger what is due",
             )
             heard = names.Wake(found.state, found.ended, found.outcome, found.reason)

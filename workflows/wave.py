@@ -141,7 +141,7 @@ class RolloutWave:
             await workflow.execute_activity_method(
                 GatewayActivities.read_versions,
                 sweep.read,
-                task_queue=names.GATEWAY_QUEUE,
+                task_queue=names.queue_of(sweep.route),
                 start_to_close_timeout=_LONG,
                 heartbeat_timeout=BEAT,
                 retry_policy=_PATIENT,

@@ -48,6 +48,7 @@ COMMANDS: Commands = {
     "webhook": ("hanwave.cli.webhook:app", "Tell the supplier's own systems of campaigns, by signed HTTPS requests."),
     "audit": ("hanwave.cli.audit:app", "Export the audit chain, and verify an export."),
     "inbox": ("hanwave.cli.inbox:app", "Messages that could not be verified or understood."),
+    "bench": ("hanwave.cli.bench:app", "Devices on a bench's ZigBee coordinator, and their updates."),
     "image": ("hanwave.cli.image:app", "Inspect, build, sign and verify OTA Upgrade Images."),
     "console": ("hanwave.cli.console:app", "Temporal's Web UI as the operators' console: saved views, settings."),
     "duis": ("hanwave.cli.duis:app", "Read, build and verify DUIS messages."),

@@ -17,8 +17,10 @@ from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from hanwave import settings
+from hanwave.client.bench import Bench
 from hanwave.client.campaign import Campaign
 from hanwave.client.client import Client, Request
+from hanwave.rollout.route import LAB
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -95,6 +97,21 @@ class BlockingCampaign:
     roll_back = _waits(Campaign.roll_back)
 
 
+class BlockingBench:
+    """One bench, by its name; see `hanwave.client.bench.Bench` for what each call does."""
+
+    def __init__(self, portal: BlockingPortal, inner: Bench) -> None:
+        """Made by a BlockingClient."""
+        self.portal = portal
+        self.inner = inner
+        self.name = inner.name
+
+    devices = _waits(Bench.devices)
+    permit_join = _waits(Bench.permit_join)
+    forget = _waits(Bench.forget)
+    transfers = _waits(Bench.transfers)
+
+
 class BlockingClient:
     """The client; see `hanwave.Client` for what each call does."""
 
@@ -134,3 +151,7 @@ class BlockingClient:
     def campaign(self, name: str) -> BlockingCampaign:
         """A campaign by its name."""
         return BlockingCampaign(self.portal, self.inner.campaign(name))
+
+    def bench(self, name: str = LAB) -> BlockingBench:
+        """A bench by its name."""
+        return BlockingBench(self.portal, self.inner.bench(name))

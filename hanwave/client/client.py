@@ -12,6 +12,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from hanwave import names, settings
 from hanwave.client import campaign as campaigns
 from hanwave.client import engine, rehearsing, search
+from hanwave.client.bench import Bench
 from hanwave.client.campaign import Campaign, Halted
 from hanwave.client.errors import EngineError, NameTakenError
 from hanwave.client.link import Link, now
@@ -23,6 +24,7 @@ from hanwave.ledger.progress import Listed
 from hanwave.ledger.story import Story
 from hanwave.rollout.rehearsal.forecast import Forecast
 from hanwave.rollout.request import CampaignRequest, RequestError, check_name, parse_request
+from hanwave.rollout.route import LAB
 
 Request = CampaignRequest | dict[str, Any] | str
 """A campaign's request: the object, its fields, or JSON text."""
@@ -147,6 +149,10 @@ class Client:
     def campaign(self, name: str) -> Campaign:
         """A campaign by its name; whether there is one is asked when it is used."""
         return Campaign(self._link, name)
+
+    def bench(self, name: str = LAB) -> Bench:
+        """A bench by its name; whether anybody works at it is seen when it is asked."""
+        return Bench(self._link, name)
 
     async def campaigns(self) -> list[Listed]:
         """Every campaign, newest first."""

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, text
 
 from hanwave.ledger import notes
 from hanwave.ledger.database import LedgerError
+from hanwave.rollout import route as routes
 from hanwave.rollout import tallies
 from hanwave.rollout.gate import Progress
 from hanwave.rollout.policy import DeviceType, Gate, Policy
@@ -40,8 +41,14 @@ class Frame:
     digest: str
     urgent: bool = False
     shadow: bool = False
+    route: str = routes.DCC
     longer: tuple[tuple[Hop, ...], ...] = ()
     """The paths of several hops, from number 2 on."""
+
+    @property
+    def on_bench(self) -> bool:
+        """Whether its devices are updated on a bench, and none of them by the DCC."""
+        return routes.is_bench(self.route)
 
     @property
     def paths(self) -> tuple[tuple[Hop, ...], ...]:
@@ -82,7 +89,7 @@ def _read_frame(connection: Connection, campaign: str) -> tuple[Frame, bool]:
     row = connection.execute(
         text(
             "SELECT c.name, c.release, r.device_type, r.firmware_version AS version, r.image_hash, c.user_id, c.policy,"
-            " c.digest, c.urgent, c.shadow,"
+            " c.digest, c.urgent, c.shadow, c.route,"
             " c.xmin IS DISTINCT FROM CAST(pg_current_xact_id_if_assigned() AS xid) AS committed"
             " FROM campaign c JOIN release r ON r.name = c.release WHERE c.name = :name"
         ),
@@ -189,6 +196,7 @@ class NewCampaign:
     request: Mapping[str, Any] = field(default_factory=dict)
     urgent: bool = False
     shadow: bool = False
+    route: str = routes.DCC
 
 
 def create(
@@ -206,8 +214,8 @@ def create(
     taken = connection.execute(
         text(
             "INSERT INTO campaign (name, release, user_id, policy, seed, digest, status, author, kind, of, urgent, shadow,"
-            " request, created_at) VALUES (:name, :release, :user_id, :policy, :seed, :digest, 'planned', :author, :kind,"
-            " :of, :urgent, :shadow, CAST(:request AS jsonb), :now)"
+            " route, request, created_at) VALUES (:name, :release, :user_id, :policy, :seed, :digest, 'planned', :author, :kind,"
+            " :of, :urgent, :shadow, :route, CAST(:request AS jsonb), :now)"
             " ON CONFLICT DO NOTHING"
         ),
         {
@@ -222,6 +230,7 @@ def create(
             "of": campaign.of,
             "urgent": campaign.urgent,
             "shadow": campaign.shadow,
+            "route": campaign.route,
             "request": json.dumps(campaign.request),
             "now": now,
         },

@@ -71,6 +71,17 @@ def _all(update_ids: Iterable[int], reason: str) -> Refusals:
     return dict.fromkeys(update_ids, NotNow(reason))
 
 
+ON_BENCH = "ZigBee"
+"""The service reference of what a bench asks leave for: there is no Service Request of it."""
+
+
+def _by_its_route(_: Connection, case: Case, devices: list[Folded]) -> Refusals:
+    """Nothing goes to a device on a bench by the DCC, and nothing over ZigBee to one in a home."""
+    if (case.request.service_reference == ON_BENCH) is case.frame.on_bench:
+        return {}
+    return _all((d.update_id for d in devices), f"its campaign's route is {case.frame.route}, and no other")
+
+
 def _step_is_due(_: Connection, case: Case, devices: list[Folded]) -> Refusals:
     """The rule itself must ask for this step now: a repeated or out-dated request is refused here."""
     request, wanted = case.request, _STEPS[case.request.leg]
@@ -249,6 +260,7 @@ def _home_free(connection: Connection, case: Case, devices: list[Folded]) -> Ref
 
 # In their order: what only looks comes before what takes.
 FORWARD: tuple[Check, ...] = (
+    _by_its_route,
     _step_is_due,
     _one_image,
     _none_waits,
@@ -263,7 +275,7 @@ FORWARD: tuple[Check, ...] = (
     _lease_free,
     _home_free,
 )
-OBSERVE: tuple[Check, ...] = (_step_is_due, _none_waits, _window_open, _not_in_shadow, budget_has_room)
+OBSERVE: tuple[Check, ...] = (_by_its_route, _step_is_due, _none_waits, _window_open, _not_in_shadow, budget_has_room)
 WITHDRAW: tuple[Check, ...] = (_is_to_be_withdrawn, _none_waits, budget_has_room)
 CHECKS: dict[Leg, tuple[Check, ...]] = {
     Leg.DISTRIBUTE: FORWARD,
@@ -272,12 +284,19 @@ CHECKS: dict[Leg, tuple[Check, ...]] = {
     Leg.INVENTORY: (_none_waits, budget_has_room),
     Leg.WITHDRAW: WITHDRAW,
 }
+_NOT_ON_BENCH = frozenset({_before_it_at_home, _home_free, budget_has_room})
+"""What asks for the home that a device is not in, or for Service Requests that are not sent."""
+
+
+def _checks(case: Case) -> tuple[Check, ...]:
+    found = CHECKS[case.request.leg]
+    return tuple(each for each in found if each not in _NOT_ON_BENCH) if case.frame.on_bench else found
 
 
 def refusals(connection: Connection, case: Case, devices: list[Folded]) -> Refusals:
     """Those of the devices that a check of the request's leg refuses, each by the first that does."""
     refused: Refusals = {}
-    for check in CHECKS[case.request.leg]:
+    for check in _checks(case):
         left = [d for d in devices if d.update_id not in refused]
         if not left:
             break

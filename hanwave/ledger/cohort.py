@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, text
 
 from hanwave.firmware.document import release_from_dict
+from hanwave.firmware.life import Stage
 from hanwave.firmware.paths import upgrades_of
 from hanwave.firmware.release import Release
 from hanwave.ledger import holds, leavers, urgency
@@ -100,8 +101,16 @@ def wanted(connection: Connection, release: Release, user_id: str, *, undoes: bo
 _READY = frozenset({"signed", "pilot", "general"})
 
 
-def ready(kind: DeviceType) -> frozenset[str]:
-    """The stages of a release that may be sent: on the CPL, and signed where its devices want a signature."""
+_ON_BENCH = frozenset(str(stage) for stage in Stage) - {"received", "withdrawn"}
+
+
+def ready(kind: DeviceType, *, on_bench: bool = False) -> frozenset[str]:
+    """The stages of a release that may be sent: on the CPL, and signed where its devices want a signature.
+
+    On a bench it is qualified before that: there its hash must have been verified.
+    """
+    if on_bench:
+        return _ON_BENCH
     return _READY | {"cpl_active"} if kind.one_step else _READY
 
 

@@ -3,6 +3,7 @@
 Guarantee: a device of a wave that was not opened (waves.open_wave: the plan is approved, every earlier gate passed), that
 is not ours, not in use, soon to leave, held, stopped by its model, not on the Central Products List with the very image,
 without an image that its certificate verifies, or wanted by an urgent campaign, is refused with the first of these reasons.
+On a bench neither the DCC's status nor the CPL is asked: an image is qualified there before it is listed.
 """
 
 from collections.abc import Sequence
@@ -23,14 +24,14 @@ _WHY = text(
         WHEN w.opened_at IS NULL THEN 'its wave was not opened: that takes the plan''s approval and every earlier gate'
         WHEN d.eui IS NULL THEN 'no longer in the fleet'
         WHEN NOT {leavers.RESPONSIBLE.format(user=":user_id")} THEN 'another supplier is responsible'
-        WHEN d.smi_status NOT IN ('Commissioned', 'Suspended') THEN 'its SMI status is ' || d.smi_status
+        WHEN :by_dcc AND d.smi_status NOT IN ('Commissioned', 'Suspended') THEN 'its SMI status is ' || d.smi_status
         WHEN d.manufacturer || '/' || d.model = ANY(:models) THEN 'its model is stopped'
         WHEN h.reason IS NOT NULL THEN 'on hold: ' || left(h.reason, 200)
         WHEN lpad(upper(d.firmware_version), 8, '0') NOT IN (f.base, f.version)
             THEN 'it runs ' || d.firmware_version || ', and its path goes on from ' || f.base || ': plan it anew'
-        WHEN e.id IS NULL THEN 'the CPL lists no firmware ' || f.version || ' for its model and hardware: import the CPL'
-        WHEN e.status <> 'Active' THEN 'the CPL has the release for its model as ' || e.status
-        WHEN e.image_hash <> f.hash THEN 'the CPL has the release for its model with another hash'
+        WHEN :by_dcc AND e.id IS NULL THEN 'the CPL lists no firmware ' || f.version || ' for its model and hardware: import the CPL'
+        WHEN :by_dcc AND e.status <> 'Active' THEN 'the CPL has the release for its model as ' || e.status
+        WHEN :by_dcc AND e.image_hash <> f.hash THEN 'the CPL has the release for its model with another hash'
         WHEN :signed AND d.supplier_certificate IS NOT NULL AND NOT EXISTS (SELECT 1 FROM signed_image i
             WHERE (i.release, i.user_id, i.certificate) = (f.release, :user_id, d.supplier_certificate))
             THEN 'the release is not signed under the certificate ' || d.supplier_certificate || ' that it holds: sign it'
@@ -67,7 +68,8 @@ def _values(connection: Connection, frame: Frame, leg: Leg, devices: Sequence[Fo
         "versions": [image.version for image in images],
         "hashes": [image.image_hash for image in images],
         "bases": [_base(device, leg) for device in devices],
-        "signed": leg is Leg.DISTRIBUTE and not frame.device_type.one_step,
+        "signed": leg is Leg.DISTRIBUTE and not frame.device_type.one_step and not frame.on_bench,
+        "by_dcc": not frame.on_bench,
         "urgent": frame.urgent,
     }
 

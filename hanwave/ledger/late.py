@@ -5,6 +5,7 @@ stays left out, but for devices that were another supplier's then and were gaine
 the policy that takes them, and a note says how many came.
 """
 
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Connection, text
@@ -42,9 +43,15 @@ def _joiners(connection: Connection, campaign: str, now: datetime) -> dict[str, 
     frame = campaigns.frame(connection, campaign)
     asked = connection.execute(text("SELECT request FROM campaign WHERE name = :n"), {"n": campaign}).scalar_one()
     request = CampaignRequest.model_validate(asked | {"policy": frame.policy.model_dump(mode="json")})
-    wanted = cohort.wanted(connection, planning.release(connection, frame.release), frame.user_id)
+    release = planning.release(connection, frame.release)
+    wanted = replace(cohort.wanted(connection, release, frame.user_id), route=frame.route)
     found = cohort.candidates(connection, request, frame.device_type, frame.user_id, new_to=campaign)
     numbers = {tuple(hop.release for hop in path): number for number, path in enumerate(frame.paths, 1)}
-    fit = [d for d in found if not unsuited(wanted, kind_of(d)) and not unfit(d, now, frame.policy.dormant_after)]
+    dormant_after = None if frame.on_bench else frame.policy.dormant_after
+    fit = [
+        d
+        for d in found
+        if not unsuited(wanted, kind_of(d)) and not unfit(d, now, dormant_after, on_bench=frame.on_bench)
+    ]
     paths = {device.eui: path_of(wanted, kind_of(device)) for device in fit}
     return {eui: numbers[path] for eui, path in paths.items() if path in numbers}

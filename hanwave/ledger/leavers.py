@@ -2,7 +2,7 @@
 
 A device leaves by a change of supplier (that the fleet feed, the DCC's inventory or the DCC's refusal tells of, or that is
 known beforehand), and by being taken out of use, as a meter is when it is exchanged. A Suspended one does not: firmware
-rescues it. Guarantees: nothing more is sent to a leaver, what was permitted and has not left is given back, and what was
+rescues it, nor does one on a bench, which mostly is out of use. Guarantees: nothing more is sent to a leaver, what was permitted and has not left is given back, and what was
 sent and has no last word stays on every halt's list.
 """
 
@@ -51,7 +51,7 @@ _GOING = text(
     f"""
     SELECT u.id AS update_id, u.campaign, CASE
         WHEN d.eui IS NULL THEN 'it is no longer in the fleet'
-        WHEN d.smi_status = ANY(:out_of_use) THEN 'it is out of use: its SMI status is ' || d.smi_status
+        WHEN c.route = 'dcc' AND d.smi_status = ANY(:out_of_use) THEN 'it is out of use: its SMI status is ' || d.smi_status
         WHEN NOT {RESPONSIBLE.format(user="c.user_id")} THEN 'another supplier is responsible for it'
         WHEN d.leaves_at <= :now THEN 'it changed supplier on ' || to_char(d.leaves_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')
         WHEN r.detail IS NOT NULL THEN r.detail
@@ -62,7 +62,7 @@ _GOING = text(
     WHERE u.state NOT IN ('settled', 'closed')
         AND (CAST(:ids AS bigint[]) IS NULL OR u.id = ANY(:ids))
         AND (CAST(:euis AS text[]) IS NULL OR u.eui = ANY(:euis))
-        AND (d.eui IS NULL OR d.leaves_at IS NOT NULL OR d.smi_status = ANY(:out_of_use)
+        AND (d.eui IS NULL OR d.leaves_at IS NOT NULL OR (c.route = 'dcc' AND d.smi_status = ANY(:out_of_use))
             OR NOT {RESPONSIBLE.format(user="c.user_id")} OR r.detail IS NOT NULL)
     """
 )

@@ -6,6 +6,7 @@ slowed down holds no other up.
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -125,6 +126,26 @@ def pick(connection: Connection, frame: Frame, wave: int, now: datetime, since: 
         "window": None if rates or pace.hub_gap or pace.region else most,
     }
     return sorted(connection.execute(_PICKS[bool(frame.longer)], values).scalars())
+
+
+def turns(connection: Connection, frame: Frame, wave: int, now: datetime, steps: Sequence[str]) -> list[str]:
+    """Give their turn to the due devices of a wave on a bench, the oldest first; the bench itself has the pace."""
+    values = {
+        "campaign": frame.name,
+        "wave": wave,
+        "now": now,
+        "since": now - PICK_AGAIN,
+        "steps": list(steps),
+        "most": frame.policy.of_wave(wave).exposure_cap,
+    }
+    return sorted(connection.execute(_TURN, values).scalars())
+
+
+_TURN = text(
+    "UPDATE campaign_device SET picked_at = :now WHERE id IN (SELECT id FROM campaign_device"
+    " WHERE campaign = :campaign AND wave = :wave AND due_at <= :now AND (step = ANY(:steps) OR (step = 'read' AND state = 'unknown'))"
+    " AND (picked_at IS NULL OR picked_at <= :since) ORDER BY due_at, id LIMIT :most FOR UPDATE SKIP LOCKED) RETURNING eui"
+)
 
 
 def _picked(connection: Connection, campaign: str, wave: int, now: datetime) -> int:

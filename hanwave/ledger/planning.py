@@ -44,7 +44,7 @@ def draw(connection: Connection, name: str, request: CampaignRequest, user_id: s
     """
     undoes = request.rollback_of is not None
     wanted = cohort.wanted(connection, release(connection, request.release), user_id, undoes=undoes)
-    wanted = replace(wanted, urgent=request.urgent)
+    wanted = replace(wanted, urgent=request.urgent, route=request.route)
     _check_ready(connection, wanted)
     windows.check(request.policy, wanted.device_type, at)
     fallbacks = [cohort.wanted(connection, each, user_id, undoes=True) for each in _fallbacks(connection, request)]
@@ -104,6 +104,7 @@ def freeze(
         request=as_asked(request),
         urgent=request.urgent,
         shadow=request.shadow,
+        route=request.route,
     )
     campaigns.create(connection, campaign, plan.waves, plan.left_out, now, plan.longer)
     frozen = {"digest": plan.digest, "release": request.release, "waves": [len(wave) for wave in plan.waves]}
@@ -165,7 +166,7 @@ def _nobody(plan: Plan) -> str:
 def _check_ready(connection: Connection, wanted: Wanted) -> None:
     """A release is planned only once it may be sent: on the CPL, and signed where its devices want a signature."""
     stage = connection.execute(text("SELECT stage FROM release WHERE name = :n"), {"n": wanted.release}).scalar_one()
-    ready = cohort.ready(wanted.device_type)
+    ready = cohort.ready(wanted.device_type, on_bench=wanted.on_bench)
     if stage not in ready:
         sign = ": `hanwave release sign` signs it" if stage == "cpl_active" else ""
         raise LedgerError(

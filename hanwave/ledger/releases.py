@@ -21,7 +21,7 @@ from hanwave.firmware.image import Form, OtaImage
 from hanwave.firmware.life import NEEDS_ACTIVE_CPL, Stage, Step
 from hanwave.firmware.release import Release, SignedImage
 from hanwave.firmware.terms import DeviceType
-from hanwave.ledger import cpl, notes, planning
+from hanwave.ledger import campaigns, cpl, notes, planning
 from hanwave.ledger.database import LedgerError
 
 EVERYONE = ""
@@ -298,3 +298,34 @@ def _any_image(connection: Connection, release: Release) -> OtaImage:
     image = OtaImage.read(row.image, Form.PPMID if row.user_id == EVERYONE else Form.SIGNED)
     image.check_hash(release.manufacturer_image_hash)
     return image
+
+
+def pass_lab(connection: Connection, campaign: str, actor: str, now: datetime) -> str:
+    """Move a verified release to lab_passed, on the evidence of a bench campaign whose gates all passed; its name.
+
+    LedgerError where the campaign is none of a bench, is not over, or a gate of it did not pass; ReleaseError where the
+    release is at another stage.
+    """
+    frame = campaigns.frame(connection, campaign)
+    if not frame.on_bench:
+        raise LedgerError(f"campaign {campaign} went by {frame.route}: only one of a bench is evidence for lab_passed")
+    waves = connection.execute(_GATES, {"name": campaign}).one()
+    if waves.closed_at is None or waves.passed < waves.waves:
+        raise LedgerError(
+            f"{waves.waves - waves.passed} of {waves.waves} gates of campaign {campaign} did not pass: it is no evidence"
+            " for lab_passed"
+        )
+    release = _held(connection, frame.release) or planning.release(connection, frame.release)
+    evidence = (
+        f"bench campaign {campaign} over {frame.route}: {waves.devices} devices, every gate passed, plan {frame.digest}"
+    )
+    release = release.advance(Step(Stage.LAB_PASSED, actor, now, evidence))
+    _update(connection, release)
+    _note(connection, "pass_lab", release, actor, now)
+    return release.name
+
+
+_GATES = text(
+    "SELECT c.closed_at, count(*) AS waves, count(*) FILTER (WHERE w.verdict = 'pass') AS passed, sum(w.size) AS devices"
+    " FROM campaign c JOIN wave w ON w.campaign = c.name WHERE c.name = :name GROUP BY c.name"
+)

@@ -112,6 +112,7 @@ def _plan(
         policy=frame.policy.for_rollback(),
         author=actor,
         rollback_of=campaign,
+        route=frame.route,
     )
     try:
         planning.freeze(connection, name, request, frame.user_id, datetime.now(UTC), undo=True)

@@ -95,7 +95,7 @@ def route(connection: Connection, messages: Sequence[inbox.Received], now: datet
     inbox.routed(connection, [(o.received.id, *kind) for o, kind in zip(outcomes, kinds, strict=True)], now)
     last = {fact.update_id: number for number, outcome in enumerate(outcomes) for fact in outcome.facts}
     wakes: dict[int, list[Waking]] = {}
-    for waking in _wakes(f for f in folded if not campaigns.frame(connection, f.campaign).shadow):
+    for waking in _wakes(f for f in folded if _is_woken(campaigns.frame(connection, f.campaign))):
         wakes.setdefault(last[waking.update_id], []).append(waking)
     return [Routed(kind, tuple(wakes.get(number, ()))) for number, (kind, _) in enumerate(kinds)]
 
@@ -346,6 +346,11 @@ def _notes(outcome: _Outcome) -> Iterable[tuple[str, str, Finding, str]]:
 
 
 _DECIDES = frozenset({State.ACTIVATED, State.CONFIRMED, State.FAILED, State.UNKNOWN, *ENDED})
+
+
+def _is_woken(frame: campaigns.Frame) -> bool:
+    """A shadow's devices do nothing, and those on a bench are woken by their wave alone."""
+    return not frame.shadow and not frame.on_bench
 
 
 def _wakes(folded: Iterable[Folded]) -> Iterable[Waking]:

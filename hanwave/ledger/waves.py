@@ -17,6 +17,7 @@ from hanwave.ledger.standing import Fact, Folded, lock, record, refold, standing
 from hanwave.ledger.tables.campaigns import TO_START, TO_TELL
 from hanwave.rollout.decide import Decision, Outcome, Step
 from hanwave.rollout.events import Event, Kind, Leg
+from hanwave.rollout.route import DCC
 
 _MOST_READS = 50  # a sweep: at some 20 a second, for so long the wave does nothing else
 _MOST = 2000  # rows a sweep: at some 50 us a fold, a tenth of a second under locks
@@ -41,6 +42,8 @@ class Sweep:
     stopped: str | None = None
     """What stops the wave, or one leg of it, in a sentence."""
     funnel: dict[str, int] = field(default_factory=dict)
+    route: str = DCC
+    """How its devices are reached."""
 
 
 def sweep(connection: Connection, campaign: str, wave: int, now: datetime, since: timedelta) -> Sweep:
@@ -56,9 +59,10 @@ def sweep(connection: Connection, campaign: str, wave: int, now: datetime, since
     images, turns = (
         stops.blocking(connection, frame.user_id, campaign, wave, leg) for leg in (Leg.DISTRIBUTE, Leg.ACTIVATE)
     )
+    due = _turns(connection, frame, wave, now, images=not images, activations=not turns) if frame.on_bench else None
     return Sweep(
-        distribute=0 if images else _waiting(connection, campaign, wave, now),
-        wake=[] if turns else pacing.pick(connection, frame, wave, now, since),
+        distribute=0 if images or due is not None else _waiting(connection, campaign, wave, now),
+        wake=due if due is not None else [] if turns else pacing.pick(connection, frame, wave, now, since),
         read=_reads(connection, campaign, wave, now),
         start=_euis(connection, campaign, wave, TO_START),
         ended=_euis(connection, campaign, wave, TO_TELL),
@@ -66,7 +70,16 @@ def sweep(connection: Connection, campaign: str, wave: int, now: datetime, since
         next_due=_next_due(connection, campaign, wave, now),
         stopped=str(turns or images) if turns or images else None,
         funnel=campaigns.funnel(connection, campaign, wave),
+        route=frame.route,
     )
+
+
+def _turns(
+    connection: Connection, frame: campaigns.Frame, wave: int, now: datetime, *, images: bool, activations: bool
+) -> list[str]:
+    """Whose turn it is on a bench, where a device fetches its image by itself: each step is its own workflow's."""
+    steps = {Step.DISTRIBUTE: images, Step.ACTIVATE: activations}
+    return pacing.turns(connection, frame, wave, now, [step for step, may in steps.items() if may])
 
 
 def _pass_time(connection: Connection, campaign: str, wave: int, now: datetime) -> None:
@@ -270,13 +283,14 @@ class StartFact:
     version: str
     """The version that the update is to."""
     outcome: str | None
+    route: str = DCC
     reason: str = ""
     """Why it stands so, or why it ended so."""
 
 
 START_FACTS = """
     SELECT u.eui, u.id AS update_id, u.wave, u.device_type, u.state, u.due_at, d.manufacturer || '/' || d.model AS model,
-        d.region, c.user_id AS supplier, r.firmware_version AS version, u.outcome, u.reason
+        d.region, c.user_id AS supplier, r.firmware_version AS version, u.outcome, c.route, u.reason
     FROM campaign_device u JOIN device d ON d.eui = u.eui JOIN campaign c ON c.name = u.campaign
     JOIN release r ON r.name = c.release WHERE u.campaign = :campaign
 """

@@ -16,6 +16,7 @@ from hanwave.errors import HanwaveError
 from hanwave.firmware.errors import FirmwareError
 from hanwave.firmware.paths import Upgrade, UpgradeGraph
 from hanwave.firmware.terms import FirmwareVersion, GbcsVersion, HardwareRange, Model
+from hanwave.rollout import route as routes
 from hanwave.rollout.policy import DeviceType
 
 
@@ -91,6 +92,17 @@ class Wanted:
     """What other releases permit: by them a device comes, hop by hop, to where it can take this one."""
     urgent: bool = False
     """Whether it takes devices over from slower campaigns: whoever approves the plan approves that too."""
+    route: str = routes.DCC
+
+    @property
+    def on_bench(self) -> bool:
+        """Whether its devices are on a bench, where nothing hangs on what the DCC has of them."""
+        return routes.is_bench(self.route)
+
+    @property
+    def takes_one_hop(self) -> bool:
+        """Whether a device that would need several hops is left out."""
+        return self.undoes or self.on_bench
 
 
 class Kind(NamedTuple):
@@ -129,11 +141,11 @@ def unsuited(wanted: Wanted, kind: Kind) -> str | None:
     return next((reason for test in _UNSUITED if (reason := test(wanted, kind))), None)
 
 
-def unfit(device: Candidate, at: datetime, dormant_after: timedelta | None) -> str | None:
+def unfit(device: Candidate, at: datetime, dormant_after: timedelta | None, *, on_bench: bool = False) -> str | None:
     """The first reason that is the device's own for which it is left out at that time (aware UTC), or None."""
     if not device.ours:
         return NOT_OURS
-    if device.smi_status not in _REACHABLE:
+    if device.smi_status not in _REACHABLE and not on_bench:
         return "not commissioned"
     if device.leased_by is not None:
         return "in another update"
@@ -177,7 +189,8 @@ def _way(wanted: Wanted, kind: Kind) -> str | None:
     if _is_one_hop(wanted, kind):
         return None
     if path := _steps(wanted, kind, sendable=True):
-        return f"needs {len(path)} hops, and a rollback takes one" if wanted.undoes else None
+        said = f"needs {len(path)} hops, and {'a rollback' if wanted.undoes else 'the bench'} takes one"
+        return said if wanted.takes_one_hop else None
     # Where there is a way, a release on it may not be sent: one that may is on no way that could be gone.
     stopped = ((step.release, step.why_not) for step in _steps(wanted, kind, sendable=False) if step.why_not)
     return next((f"its way leads by {name}, which {why}" for name, why in stopped), "no permitted upgrade path")
@@ -221,7 +234,7 @@ def path_of(wanted: Wanted, kind: Kind) -> tuple[str, ...]:
     """The releases that a kind of device installs, in order, the wanted one last; none where there is no permitted path."""
     if _is_one_hop(wanted, kind):
         return (wanted.release,)
-    return () if wanted.undoes else tuple(step.release for step in _steps(wanted, kind, sendable=True))
+    return () if wanted.takes_one_hop else tuple(step.release for step in _steps(wanted, kind, sendable=True))
 
 
 def versions_on(wanted: Wanted, path: Sequence[str]) -> tuple[str, ...]:

@@ -344,7 +344,7 @@ def _image(facts: Facts, attempt: int, target: Target) -> _Found | None:
 def _fault(said: Event, target: Target) -> str | None:
     """Why the image that the device tells of may not be activated; None where it is the release's."""
     if said.kind is Kind.VERIFICATION_FAILED:
-        return "the device refused the image (8F1C)"
+        return said.reason or "the device refused the image (8F1C)"
     if (said.detail or "").upper() != target.image_hash.upper():
         return f"the device holds another image: {said.detail}"
     return None

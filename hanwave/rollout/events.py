@@ -126,4 +126,4 @@ class Event:
     version: str | None = None
     detail: str | None = None
     reason: str | None = None
-    """Of a CLOSED one, whose detail is the outcome, and of a CANCELLED one: why."""
+    """Of a CLOSED one, whose detail is the outcome, of a CANCELLED one, and of an image refused on a bench: why."""

@@ -94,14 +94,15 @@ class _Judged:
 
     @property
     def dormant_after(self) -> timedelta | None:
-        """A rollback spares nobody."""
-        return None if self.wanted.undoes else self.policy.dormant_after
+        """A rollback spares nobody, and a device on a bench is heard when it is switched on."""
+        return None if self.wanted.takes_one_hop else self.policy.dormant_after
 
     def add(self, device: Candidate) -> None:
         """Judge a device; the same again changes nothing."""
         eui = device.eui
         reason, path = self._unsuited(device)
-        reason = reason or unfit(device, self.at, self.dormant_after) or self._worn(device, path)
+        own = unfit(device, self.at, self.dormant_after, on_bench=self.wanted.on_bench)
+        reason = reason or own or self._worn(device, path)
         if eui in self.members or eui in self.refused:
             self._check_same(device, reason, path)
             return

@@ -20,6 +20,7 @@ from pydantic import (
 
 from hanwave.errors import HanwaveError
 from hanwave.plain_json import read_json
+from hanwave.rollout import route as routes
 from hanwave.rollout.policy import Policy
 from hanwave.words import person
 
@@ -97,6 +98,8 @@ class CampaignRequest(BaseModel):
     """A security fix: once approved, it takes over devices that are not yet activating in a slower campaign."""
     shadow: StrictBool = False
     """Plan and watch alone: nothing forward is ever permitted."""
+    route: Annotated[str, BeforeValidator(routes.read_route)] = routes.DCC
+    """dcc; or bench/NAME: every device is updated over the ZigBee coordinator of that bench ("bench": bench/lab)."""
 
     @model_validator(mode="after")
     def _may_be_approved(self) -> Self:

@@ -147,7 +147,8 @@ def state(
             for number, (counts, home, run) in enumerate(zip(counted, homes, runs, strict=True), 1)
         ),
         ways=_ways(whole),
-        loads=_loads(wanted.device_type, counted, runs, policy),
+        # A bench asks nothing of the DCC.
+        loads=() if wanted.on_bench else _loads(wanted.device_type, counted, runs, policy),
         ends=runs[-1].ends,
         undo=undo,
         undo_days=timetable([{1: back} if back else {}], wanted.device_type, policy.for_rollback(), regions)[0].ends,

@@ -8,7 +8,8 @@ import pytest
 
 import hanwave
 from hanwave.client import BlockingCampaign, Campaign, Client, NoCampaignError
-from hanwave.client.blocking import BlockingClient
+from hanwave.client.bench import Bench
+from hanwave.client.blocking import BlockingBench, BlockingClient
 from hanwave.ledger import audit, audit_verify
 from hanwave.ledger.progress import DeviceOutcome
 from hanwave.settings import Settings
@@ -29,7 +30,9 @@ def client(world: World, ledger_dsn: str, tmp_path, monkeypatch):
         yield client
 
 
-@pytest.mark.parametrize(("face", "of"), [(BlockingClient, Client), (BlockingCampaign, Campaign)])
+@pytest.mark.parametrize(
+    ("face", "of"), [(BlockingClient, Client), (BlockingCampaign, Campaign), (BlockingBench, Bench)]
+)
 def test_every_call_has_its_blocking_face(face, of):
     calls = {name for name, _ in inspect.getmembers(of, callable) if not name.startswith("_")}
     assert calls == {name for name, _ in inspect.getmembers(face, callable) if not name.startswith("_")}

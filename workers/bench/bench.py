@@ -10,15 +10,17 @@ from zigpy.zcl import ClusterType
 from hanwave.identifiers import EUI64
 from hanwave.rollout.bench import BenchPolicy, BenchReport, Outcome
 from workers.bench.admission import Admission, low_slots
+from workers.bench.answers import RADIO_ERRORS
 from workers.bench.checks import check_image
 from workers.bench.cluster import BenchOta
 from workers.bench.control import Control
-from workers.bench.errors import BenchError
+from workers.bench.errors import BenchError, BusyError
 from workers.bench.image import BenchImage
 from workers.bench.radio import BenchDevice
 from workers.bench.session import OtaSession
 from workers.bench.transfer import Progress, Transfer
 
+_VERSION = "current_file_version"
 PROGRESS_EVERY = 1.0
 """Seconds."""
 
@@ -48,7 +50,7 @@ class Bench:
         found = self.device(device)
         cluster = _ota_of(found)
         if device in self._under_way:
-            raise BenchError(f"{device} has an update under way: wait for its end, or cancel it")
+            raise BusyError(f"{device} has an update under way: wait for its end, or cancel it")
         self._under_way.add(device)
         try:
             return await self._update(found, cluster, image, policy, control or Control(), on_progress)
@@ -76,6 +78,19 @@ class Bench:
         finally:
             if telling is not None:
                 telling.cancel()
+
+    async def version(self, device: EUI64) -> int | None:
+        """What the device says that it runs; None: it does not answer. BenchError where it is not here."""
+        try:
+            found, _ = await _ota_of(self.device(device)).read_attributes([_VERSION])
+        except RADIO_ERRORS:
+            return None
+        return int(found[_VERSION]) if _VERSION in found else None
+
+    @property
+    def under_way(self) -> frozenset[EUI64]:
+        """The devices that are being updated."""
+        return frozenset(self._under_way)
 
     def device(self, eui: EUI64) -> BenchDevice:
         """A device of this coordinator that has been interviewed; else BenchError."""

@@ -30,6 +30,8 @@ class Campaign(SQLModel, table=True):
     """It takes over devices that are not yet activating in a slower campaign."""
     shadow: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     """Nothing forward is ever permitted."""
+    route: str = Field(default="dcc", sa_column_kwargs={"server_default": "dcc"})
+    """dcc; or bench/NAME, a bench's task queue."""
     request: dict[str, Any] = json_column()
     """What was asked for, as it was asked."""
     restored: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB))

@@ -405,6 +405,7 @@ def upgrade() -> None:  # noqa: PLR0915 - as many as there are tables and indexe
         sa.Column("of", sa.String(), nullable=True),
         sa.Column("urgent", sa.Boolean(), server_default="false", nullable=False),
         sa.Column("shadow", sa.Boolean(), server_default="false", nullable=False),
+        sa.Column("route", sa.String(), server_default="dcc", nullable=False),
         sa.Column("request", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("restored", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),

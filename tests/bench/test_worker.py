@@ -1,0 +1,155 @@
+"""The bench worker on a real Temporal and a real PostgreSQL: campaigns over ZigBee, and the bench's desk."""
+
+import asyncio
+from itertools import count
+
+import pytest
+
+from hanwave.client import RefusedError
+from hanwave.ledger import audit
+from hanwave.ledger.database import LedgerError
+from tests.bench.worker import BAD, FAST, GOOD, at_work, fleet, give, release
+
+pytestmark = [pytest.mark.bench, pytest.mark.workflow, pytest.mark.asyncio(loop_scope="session")]
+_numbers = count(1)
+EVENTS = "SELECT string_agg(kind || ' ' || evidence, ', ' ORDER BY id) FROM device_event"
+
+
+def request(name, kind="ppmid", version=GOOD, **policy):
+    return {
+        "release": f"{kind}-{version[-1]}",
+        "route": f"bench/{name}",
+        "author": "ann",
+        "policy": {**FAST, **policy},
+    }
+
+
+@pytest.fixture
+def name():
+    return f"t{next(_numbers)}"
+
+
+async def until(true, seconds=30):
+    async with asyncio.timeout(seconds):
+        while not (held := true()):  # noqa: ASYNC110 - a ledger and a device have no event to wait for
+            await asyncio.sleep(0.05)
+    return held
+
+
+async def until_over(campaign):
+    last = None
+    try:
+        async with asyncio.timeout(45):
+            async for progress in campaign.watch(0.2):
+                last = progress
+    except TimeoutError as error:
+        raise AssertionError(f"it is not over: {last}") from error
+    return last
+
+
+async def test_a_ppmid_is_updated_and_says_so_itself(world, temporal, name):
+    give(world, release())
+    (device,) = fleet(world, 1)
+    async with at_work(world, temporal, name, devices=1) as bench, bench.client() as client:
+        ended = await until_over(await client.start(name, request(name)))
+        assert ended.funnel == {"settled": 1}
+        assert bench.device(device).memory.version == 2
+        assert bench.value("SELECT firmware_version FROM device") == GOOD
+    assert bench.value(EVENTS) == (
+        "granted ours, sent ours, transferred device, verified device, activated device, version read_back,"
+        " granted ours, sent ours, version read_back, settled ours"
+    )
+    assert world.count("lease") == 0
+    assert world.count("outbox", "service_reference <> 'ZigBee' OR state <> 'acknowledged' OR sends <> 1") == 0
+
+
+async def test_an_hcalcs_holds_its_image_and_installs_it_by_a_permit_of_its_own(world, temporal, name):
+    give(world, release("HCALCS"))
+    (device,) = fleet(world, 1, "HCALCS")
+    async with at_work(world, temporal, name, devices=1) as bench, bench.client() as client:
+        campaign = await client.start(name, request(name, "hcalcs"))
+        await campaign.pause(reason="not yet", actor="ann", leg="activate")
+        await until(lambda: world.count("campaign_device", "state = 'held'"))
+        assert bench.device(device).memory.version == 1
+        await campaign.resume(
+            reason="now", actor="ann", digest=bench.value("SELECT digest FROM campaign"), leg="activate"
+        )
+        assert (await until_over(campaign)).funnel == {"settled": 1}
+        assert bench.device(device).memory.version == 2
+    assert bench.device(device).books.blocks == len(bench.device(device).books.offsets)
+    assert world.count("outbox", "leg = 'activate'") == 1
+
+
+async def test_a_bad_image_is_stopped_by_its_gate_and_a_good_one_is_the_evidence_for_lab_passed(world, temporal, name):
+    give(world, release(), release(version=BAD))
+    devices = fleet(world, 20)
+    waves = [{"count": 5}, {"share": 1}]
+    async with (
+        at_work(world, temporal, name, devices=20, failures={BAD: "kept_old"}) as bench,
+        bench.client() as client,
+    ):
+        bad = await client.start(f"{name}-bad", request(name, version=BAD, waves=waves))
+        await until(lambda: world.count("wave", "verdict = 'fail'"))
+        assert world.count("campaign_device", "wave = 2 AND state <> 'planned'") == 0
+        assert world.count("campaign_device", "outcome = 'failed'") == 5
+        assert {bench.device(each).memory.version for each in devices} == {1}
+        with pytest.raises(LedgerError, match="did not pass"):
+            bench.passes(f"{name}-bad")
+        await bad.halt(reason="a bad image", actor="ann")
+        ended = await until_over(await client.start(f"{name}-good", request(name, waves=waves)))
+        assert ended.funnel == {"settled": 20}
+        assert {bench.device(each).memory.version for each in devices} == {2}
+        bench.passes(f"{name}-good")
+    assert bench.value("SELECT stage FROM release WHERE name = 'ppmid-2'") == "lab_passed"
+    assert bench.value("SELECT stage FROM release WHERE name = 'ppmid-3'") == "verified"
+    assert audit.catch_up(world.engine, whole=True) > 100
+
+
+async def test_what_stops_a_campaign_has_its_transfer_wait_and_a_cancel_reaches_the_device(world, temporal, name):
+    give(world, release(size=20_000))
+    first, second = fleet(world, 2)
+    async with at_work(world, temporal, name, devices=2, rest=0.05) as bench, bench.client() as client:
+        campaign = await client.start(name, request(name))
+        await until(lambda: min(bench.device(each).books.blocks for each in (first, second)) > 3)
+        await campaign.pause(reason="wait", actor="ann")
+        waiting = bench.device(first).books
+        await until(lambda: waiting.waits > 0)
+        (told,) = [each for each in await client.bench(name).transfers() if each.eui == first]
+        assert (told.stage, told.size > 20_000) == ("paused", True)
+        assert "wait" in told.waits_for
+        await campaign.cancel_device(second, reason="not this one", actor="ann")
+        await until(lambda: bench.device(second).books.aborts)
+        digest = bench.value("SELECT digest FROM campaign")
+        await campaign.resume(reason="go on", actor="ann", digest=digest)
+        assert (await until_over(campaign)).funnel == {"settled": 1, "closed:cancelled": 1}
+    assert [bench.device(each).memory.version for each in (first, second)] == [2, 1]
+    assert waiting.discards == 0
+
+
+async def test_a_coordinator_that_is_lost_is_found_again_and_the_device_goes_on_where_it_was(world, temporal, name):
+    give(world, release(size=10_000))
+    (device,) = fleet(world, 1)
+    async with at_work(world, temporal, name, devices=1, rest=0.02) as bench, bench.client() as client:
+        campaign = await client.start(name, request(name))
+        books = bench.device(device).books
+        await until(lambda: books.blocks > 50)
+        bench.link.radio.connection_lost(OSError("unplugged"))
+        assert (await until_over(campaign)).funnel == {"settled": 1}
+    assert (books.discards, len(set(books.offsets))) == (0, books.blocks)
+
+
+async def test_the_desk_lists_lets_join_and_forgets_and_says_what_it_cannot(world, temporal, name):
+    give(world, release())
+    first, second = fleet(world, 2)
+    async with at_work(world, temporal, name, devices=2) as bench, bench.client() as client:
+        desk = client.bench(name)
+        await until(lambda: bench.link.radio and all(d.is_initialized for d in bench.link.radio.devices.values()))
+        assert [(each.eui, each.ready) for each in await desk.devices()] == [(first, True), (second, True)]
+        assert await desk.permit_join(60, actor="ann") == 60
+        await desk.forget(second, actor="ann")
+        assert [each.eui for each in await desk.devices()] == [first]
+        with pytest.raises(RefusedError, match="not on this coordinator's network"):
+            await desk.forget(second, actor="ann")
+        ended = await until_over(await client.start(name, request(name)))
+        assert ended.funnel == {"settled": 1, "closed:not_delivered": 1}
+    assert bench.value("SELECT string_agg(verb || ' ' || subject, ', ' ORDER BY id) FROM note WHERE actor = 'ann'")

@@ -1,0 +1,70 @@
+"""The bench's process: one coordinator, one task queue."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from pydantic import ValidationError
+from temporalio.worker import Worker
+from zigpy.application import ControllerApplication
+
+from hanwave.client.engine import connect
+from hanwave.ledger import database
+from hanwave.rollout.bench import BenchPolicy
+from hanwave.rollout.route import bench as route_of
+from hanwave.settings import Bench, Settings, SettingsError, needed
+from workers.bench.desk import Desk
+from workers.bench.link import Link
+from workers.bench.radios import VIRTUAL, open_radio, radio_class, radio_config
+from workers.bench.tasks import BenchTasks
+from workers.bench.training import Lab
+
+_AT_ONCE = 200
+"""Activities at once: all but as many as the coordinator has slots for wait in its queue, and beat."""
+_LEDGER_CONNECTIONS = 8
+_LOG = logging.getLogger("hanwave.bench")
+
+
+async def main(settings: Settings, stop: asyncio.Event) -> None:
+    """Work until told to stop."""
+    bench = settings.bench or Bench()
+    policy = read_policy(bench)
+    link = Link(_opener(bench, settings))
+    # As many threads as connections: who waits for one holds none of the other.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_LEDGER_CONNECTIONS))
+    dsn = needed(settings.postgres, "postgres").dsn.get_secret_value()
+    ledger = database.engine(dsn, pool=_LEDGER_CONNECTIONS)
+    client = await connect(settings.temporal)
+    tasks, desk = BenchTasks(ledger, link, policy), Desk(ledger, link, bench.radio)
+    worker = Worker(
+        client,
+        task_queue=route_of(bench.name),
+        activities=[tasks.advance, tasks.read_versions, desk.desk],
+        max_concurrent_activities=_AT_ONCE,
+    )
+    async with link.kept(), worker:
+        _LOG.info("bench %s works with the radio %s", bench.name, bench.radio)
+        await stop.wait()
+
+
+def _opener(bench: Bench, settings: Settings) -> Callable[[], Coroutine[Any, Any, ControllerApplication]]:
+    """How the coordinator is opened; what is wrong with its settings is said at once, and not tried again."""
+    if bench.radio == VIRTUAL:
+        return Lab(bench).open
+    radio_class(bench.radio)
+    radio_config(bench, settings.state)
+    return partial(open_radio, bench, settings.state)
+
+
+def read_policy(bench: Bench) -> dict[str, Any]:
+    """What differs from the usual of a device's kind; SettingsError where it is none of a policy's."""
+    try:
+        read = BenchPolicy.model_validate(bench.policy)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "it"
+        raise SettingsError(f"the setting bench.policy is wrong: {where}: {first['msg']}") from None
+    return read.model_dump(exclude_unset=True)
