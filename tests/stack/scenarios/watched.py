@@ -12,7 +12,8 @@ from hanwave.ledger import budgets, permit
 from hanwave.rollout.budget import Threshold
 from hanwave.rollout.events import Leg
 from infra.emulator.pki import SUPPLIER
-from infra.grafana.boards import BOARDS, FLEET
+from infra.grafana.boards import BOARDS
+from infra.grafana.installation import FLEET
 from infra.grafana.pictures import Prometheus, draw
 from tests.stack.scenarios import SCENARIOS
 from tests.support.at_once import Home
