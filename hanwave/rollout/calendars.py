@@ -48,6 +48,7 @@ def nations(region: str) -> frozenset[Nation]:
     return table().regions.get(region, frozenset(Nation))
 
 
+@lru_cache(maxsize=4096)
 def bank_holiday(keeps: frozenset[Nation], day: date) -> str | None:
     """What a day is called, where it is a bank holiday in any of those nations; None where it is an ordinary one."""
     return next((name for nation in sorted(keeps) if (name := _holidays(nation, day.year).get(day))), None)

@@ -15,6 +15,7 @@ from hanwave.rollout.windows import Window
 
 _DAY = timedelta(days=1)
 _WEEK_BEGINS = datetime(2026, 5, 11)  # noqa: DTZ001 - any Monday, as a wall clock shows it
+_QUARTERS = tuple(_WEEK_BEGINS + timedelta(minutes=15 * n) for n in range(7 * 24 * 4))
 LONGEST = 3650.0
 """Days: a plan that takes longer is a mistake in its pace."""
 
@@ -89,8 +90,7 @@ def _open_share(kind: DeviceType, policy: Policy) -> float:
 
 def open_share(windows: Sequence[Window]) -> float:
     """Which share of an ordinary week those windows are all open, to the quarter of an hour."""
-    quarters = [_WEEK_BEGINS + timedelta(minutes=15 * n) for n in range(7 * 24 * 4)]
-    return sum(all(window.includes(wall) for window in windows) for wall in quarters) / len(quarters)
+    return sum(all(window.includes(wall) for window in windows) for wall in _QUARTERS) / len(_QUARTERS)
 
 
 def by_day(total: int, begins: float, over: float) -> dict[int, int]:

@@ -151,7 +151,8 @@ class Window(Strict):
 
     def blacked_out(self, day: date) -> bool:
         """Whether a blackout names that day."""
-        return any(dates[:10] <= day.isoformat() <= dates[11:] for dates in self.blackout)
+        text = day.isoformat()
+        return any(dates[:10] <= text <= dates[11:] for dates in self.blackout)
 
     def __str__(self) -> str:
         days = "" if set(self.days) == set(_WEEK) else " ".join(self.days) + " "

@@ -54,9 +54,10 @@ class Refusal:
         return f"{self.module}:{self.function}: {self.template}"
 
 
-def refusals() -> list[Refusal]:
+@cache
+def refusals() -> tuple[Refusal, ...]:
     """All of them, sorted, each once."""
-    return sorted({found for path, tree in sources().items() for found in read_module(path, tree)})
+    return tuple(sorted({found for path, tree in sources().items() for found in read_module(path, tree)}))
 
 
 @cache

@@ -61,9 +61,10 @@ def test_every_refusal_leaves_room_for_what_is_put_into_it():
 
 
 def test_every_command_that_a_refusal_names_exists():
+    program = get_command(app)
     named = {command.strip() for each in refusals() for command in COMMAND.findall(each.template)}
     assert "campaign status" in named
-    assert not [command for command in named if not leads_somewhere(get_command(app), command.split())]
+    assert not [command for command in named if not leads_somewhere(program, command.split())]
 
 
 def leads_somewhere(command: Any, words: list[str]) -> bool:

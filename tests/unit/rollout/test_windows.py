@@ -18,7 +18,7 @@ from hanwave.rollout.policy import Policy
 from hanwave.rollout.windows import Closed, Place, Switching, Window, Windows, closed, next_open
 
 pytestmark = pytest.mark.unit
-MINUTE = timedelta(minutes=1)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 INSTANT = timedelta(microseconds=1)
 NIGHT = Window(days="mon-fri", hours="22:00-05:00", on_bank_holidays=False, blackout="2026-12-24/2026-12-27")
 SPRING, AUTUMN = datetime(2026, 3, 29, tzinfo=UTC), datetime(2026, 10, 25, tzinfo=UTC)
@@ -45,9 +45,8 @@ def last_sunday(year: int, month: int) -> datetime:
 
 
 def london(at: datetime) -> datetime:
-    """What a clock in London shows (as a naive time)."""
-    summer = last_sunday(at.year, 3) <= at < last_sunday(at.year, 10)
-    return (at + timedelta(hours=summer)).replace(tzinfo=None)
+    """What a clock in London shows (that it calls it UTC means nothing)."""
+    return at + HOUR if last_sunday(at.year, 3) <= at < last_sunday(at.year, 10) else at
 
 
 def night_is_open(at: datetime, holidays: set[tuple[int, int]]) -> bool:
@@ -62,15 +61,16 @@ def night_is_open(at: datetime, holidays: set[tuple[int, int]]) -> bool:
 @pytest.mark.parametrize("nation", list(Nation))
 def test_a_year_of_minutes_agrees_with_another_calculation(nation):
     (window,) = acting(NIGHT, place=Place(frozenset({nation})))
-    at, wrong, opening = utc("2027-01-01"), [], None
-    while at > utc("2026-01-01"):
-        at -= MINUTE
+    year, end = utc("2026-01-01"), utc("2027-01-01")
+    wrong, opening = [], None
+    for number in reversed(range((end - year) // MINUTE)):
+        at = year + number * MINUTE
         is_open = night_is_open(at, GOV_UK[nation])
         if (window.why(at) is None) is not is_open:
             wrong.append(at)
         opening = at if is_open else opening
         # Each opening exactly, of every 101st minute: a search a minute would take minutes.
-        if opening and at.timestamp() // 60 % 101 == 0:
+        if opening and number % 101 == 0:
             assert next_open([window], at) == opening, at
     assert wrong == []
 
@@ -281,7 +281,8 @@ def test_until_is_open_and_the_instant_before_it_is_closed(windows, switching, i
         assert closed(rules, found.until) is None
         assert closed(rules, found.until - INSTANT) is not None
         between = (at + (found.until - at) * n / 50 for n in range(50))
-        assert all(closed(rules, each) is not None for each in between)
+        # As closed() tells it, without searching for the end at each of them.
+        assert all(any(rule.why(each) for rule in rules) for each in between)
 
 
 @given(windows=st.lists(windows, min_size=1, max_size=3), at=times)
