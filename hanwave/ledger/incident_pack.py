@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from sqlalchemy import Connection, text
 
-from hanwave.ledger import holds, progress
+from hanwave.ledger import campaigns, holds, progress
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.holds import NewHold
 
@@ -88,7 +88,8 @@ _DEVICES = text(
     " WHERE u.id = ANY(:ids) ORDER BY u.eui"
 )
 _REQUESTS = text(
-    "SELECT m.eui, o.request_id, o.service_reference, m.hop, m.leg, m.attempt, o.state, o.code, o.sends, o.granted_at,"
+    "SELECT m.eui, o.request_id, o.service_reference, coalesce(o.parameters ->> 'release', '') AS release, m.hop, m.leg,"
+    " m.attempt, o.state, o.code, o.sends, o.granted_at,"
     " o.sending_at, o.answered_at, o.digest FROM outbox_device m JOIN outbox o ON o.id = m.outbox_id"
     " WHERE m.update_id = ANY(:ids) ORDER BY m.eui, o.id"
 )
@@ -155,17 +156,14 @@ def _put(pack: zipfile.ZipFile, name: str, data: bytes) -> None:
 
 
 def _readme(connection: Connection, packed: Packed) -> str:
-    row = connection.execute(
-        text(
-            "SELECT c.release, c.user_id, r.firmware_version, r.image_hash FROM campaign c JOIN release r ON r.name = c.release"
-            " WHERE c.name = :name"
-        ),
-        {"name": packed.campaign},
-    ).one()
+    frame = campaigns.frame(connection, packed.campaign)
+    images = "".join(
+        f"Release {hop.release}, version {hop.version}, manufacturer image hash {hop.image_hash}.\n"
+        for hop in dict.fromkeys(hop for path in frame.paths for hop in path)
+    )
     return (
         f"{len(packed.devices)} devices of the campaign {packed.campaign} with the cause: {packed.cause}\n\n"
-        f"Release {row.release}, version {row.firmware_version}, manufacturer image hash {row.image_hash}.\n"
-        f"Sent by the User ID {row.user_id}. Times are UTC. No customer data is in here.\n\n"
+        f"{images}Sent by the User ID {frame.user_id}. Times are UTC. No customer data is in here.\n\n"
         "devices.csv    each device: what it is, where, and how it ended\n"
         "requests.csv   each Service Request about it: RequestID, code, when it was sent and answered\n"
         "events.csv     what was learnt of it, by whose word; message is the SHA-256 of the bytes that say so\n"

@@ -104,6 +104,8 @@ class Report:
     outcomes: dict[str, int]
     """Devices by how they ended; `open` for those that have not."""
     causes: list[Cause]
+    by_way: dict[str, int]
+    """Devices that were to take another release first, by that release."""
     left_out: dict[str, int]
     by_time: list[tuple[datetime, int, int]]
     requests: list[Requests]
@@ -138,6 +140,7 @@ def gather(connection: Connection, campaign: str, now: datetime, user_id: str | 
         waves=_waves(connection, campaign, view.waves),
         outcomes=_outcomes(connection, campaign),
         causes=_causes(connection, campaign),
+        by_way=_by_way(connection, campaign),
         left_out=_left_out(connection, campaign),
         by_time=_by_time(connection, campaign),
         requests=_requests(connection, campaign),
@@ -163,6 +166,17 @@ def _heading(connection: Connection, campaign: str, approvals: int, now: datetim
         {"campaign": campaign},
     ).one()
     return Heading(**row._mapping, approvals=approvals, made_at=now)  # noqa: SLF001 - the documented way to a row's names
+
+
+def _by_way(connection: Connection, campaign: str) -> dict[str, int]:
+    rows = _ask(
+        connection,
+        "SELECT p.release, count(*) AS devices FROM campaign_device u JOIN campaign c ON c.name = u.campaign"
+        " JOIN path_hop p ON p.campaign = u.campaign AND p.path = u.path AND p.release <> c.release"
+        " WHERE u.campaign = :campaign GROUP BY 1 ORDER BY 1",
+        campaign,
+    )
+    return {row.release: row.devices for row in rows}
 
 
 def _waves(connection: Connection, campaign: str, views: list[WaveView]) -> list[Wave]:

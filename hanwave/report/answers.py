@@ -80,6 +80,7 @@ def _planned(report: Report) -> str:
     return (
         f"Version {head.version} (release {head.release}) for {many(report.devices, head.device_type)} in"
         f" {many(len(report.waves), 'wave')}{of}."
+        + "".join(f" {many(n, 'device')} by way of release {release}." for release, n in report.by_way.items())
         + (
             f" {many(left, 'device')} of the cohort left out, each with its reason."
             if left

@@ -1,5 +1,7 @@
 """Paths of several hops in the ledger: what is permitted when, what a message is about, and what is held throughout."""
 
+import io
+import zipfile
 from datetime import timedelta
 
 import pytest
@@ -7,10 +9,25 @@ from sqlalchemy import text
 
 from hanwave import duis
 from hanwave.identifiers import EUI64
-from hanwave.ledger import adopt, campaigns, control, cpl, outbox, overview, pacing, permit, rollback, waves
+from hanwave.ledger import (
+    adopt,
+    campaigns,
+    control,
+    cpl,
+    incident_pack,
+    outbox,
+    overview,
+    pacing,
+    permit,
+    rollback,
+    waves,
+)
 from hanwave.ledger.cancel import cancel_device
+from hanwave.ledger.report import gather
 from hanwave.ledger.standing import standings
 from hanwave.ledger.story import story
+from hanwave.report import answers
+from hanwave.report.rates import Rates
 from hanwave.rollout.device import State
 from hanwave.rollout.events import Leg
 from hanwave.rollout.gate import Progress
@@ -245,3 +262,18 @@ def test_a_record_of_other_means_is_not_taken_for_a_hop(world, tmp_path):
         pytest.raises(adopt.AdoptError, match="takes several hops, and a record does not say which it is of"),
     ):
         adopt.adopt(connection, "spring", file, "ann", world.now)
+
+
+def test_the_report_and_the_pack_name_each_release_of_the_way(world):
+    stepped(world)
+    with world.engine.begin() as connection:
+        found = gather(connection, "spring", world.now)
+    assert found.by_way == {"r9": 1}
+    assert "1 device by way of release r9." in dict(answers.answers(found, Rates()))["What was planned?"]
+    with world.engine.connect() as connection:
+        incident_pack.write(connection, "spring", MIDDLE_HASH, pack := io.BytesIO())
+    with zipfile.ZipFile(pack) as packed:
+        told, requests = packed.read("README.txt").decode(), packed.read("requests.csv").decode()
+    assert f"Release r9, version {MIDDLE}, manufacturer image hash {MIDDLE_HASH}." in told
+    assert f"Release r2, version {VERSION}, manufacturer image hash {HASH}." in told
+    assert requests.count(",11.1,r9,1,distribute,1,") == requests.count(",11.3,r9,1,activate,1,") == 1
