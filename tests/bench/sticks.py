@@ -37,16 +37,24 @@ async def plugged(version: int = 13, *, is_terminal: bool = False, **more: Any) 
 
 
 @contextlib.asynccontextmanager
-async def opened(stick: Stick, *, is_new: bool = False, database: Path | None = None) -> AsyncIterator[Any]:
-    """The coordinator behind the stick, started by bellows."""
-    config = virtual_config(
-        device={"path": stick.path}, use_thread=False, database_path=str(database) if database else None
-    )
+async def opened_at(path: str, *, is_new: bool = False, database: Path | None = None) -> AsyncIterator[Any]:
+    """The coordinator there, started by bellows."""
+    config = virtual_config(device={"path": path}, use_thread=False, database_path=str(database) if database else None)
     radio = await Radio.new(bench_config(config), auto_form=is_new)
     try:
         yield radio
     finally:
         await radio.shutdown()
+
+
+def opened(stick: Stick, **more: Any) -> contextlib.AbstractAsyncContextManager[Any]:
+    return opened_at(stick.path, **more)
+
+
+def is_ready(radio: Any) -> bool:
+    """Whether there are devices, and all were interviewed."""
+    devices = [each for each in radio.devices.values() if each.nwk]
+    return bool(devices) and all(each.is_initialized and each.model for each in devices)
 
 
 async def joined(stick: Stick, radio: Any, *, make: Make | None = None, habits: Habits | None = None) -> Device:

@@ -1,22 +1,29 @@
 """The second level: the real bellows on an emulated co-processor, over a socket or a terminal, on the real clock."""
 
 import asyncio
+import sys
+from datetime import timedelta
 
 import pytest
 
 from hanwave.rollout.bench import BenchPolicy, Outcome
+from hanwave.settings import Bench as Settings
 from infra.zigbee.ash import ResetCause
 from infra.zigbee.client import Habits
 from infra.zigbee.ezsp import VERSIONS
 from infra.zigbee.frames import Profile
 from infra.zigbee.memory import Make
 from tests.bench.lab import BLOCKS, SIZE, eui, gb_image
-from tests.bench.sticks import joined, opened, plugged
+from tests.bench.sticks import PATIENCE, is_ready, joined, opened, opened_at, plugged, until
 from workers.bench.bench import Bench
+from workers.bench.link import Link
+from workers.bench.radios import open_radio
 
 pytestmark = pytest.mark.bench
 IMAGE = gb_image()
 USUAL = BenchPolicy()
+PATIENT = Habits(timeout=2.5)
+"""Asks again when its update goes on already: sooner, it would be told to wait for twice as long."""
 
 
 def kept(device, before: int) -> bytearray:
@@ -96,30 +103,28 @@ class Loss:
         self.told.set()
 
 
-async def lose_half_way(stick, radio, fault) -> None:
-    """Begin an update, and end it, unfinished and untold, when the coordinator is lost at half of it."""
-    loss = Loss(radio)
-    (device,) = stick.ncp.air.nodes.values()
-    device.client.at_offset[SIZE // 2] = fault
-    update = asyncio.create_task(Bench(radio).update(eui(1), IMAGE, USUAL))
-    await asyncio.wait_for(loss.told.wait(), 20)
-    update.cancel()
-    await asyncio.wait([update])
-
-
 @pytest.mark.parametrize("is_unplugged", [True, False], ids=["unplugged", "browned out"])
 async def test_a_lost_coordinator_costs_no_block(is_unplugged, tmp_path):
-    database = tmp_path / "bench.db"
     async with plugged() as stick:
-        fault = stick.unplug if is_unplugged else stick.brown_out
-        async with opened(stick, database=database) as radio:
-            device = await joined(stick, radio)
-            await lose_half_way(stick, radio, fault)
-        assert len(device.memory.image) == SIZE // 2
-        if is_unplugged:
+        settings = Settings(name="t", path=stick.path, database=tmp_path / "bench.db")
+        link = Link(lambda: open_radio(settings, tmp_path))
+        comes_back = asyncio.Event()
+
+        async def plug_in_again():
+            await comes_back.wait()
             await stick.plug_in()
-        async with opened(stick, database=database) as radio:
-            report = await Bench(radio).update(eui(1), IMAGE, USUAL)
+
+        def pull_out():
+            stick.unplug()
+            comes_back.set()
+
+        again = asyncio.create_task(plug_in_again())
+        async with link.kept():
+            await until(lambda: link.radio is not None)
+            device = await joined(stick, link.radio, habits=PATIENT)
+            device.client.at_offset[SIZE // 2] = pull_out if is_unplugged else stick.brown_out
+            report = await link.run(lambda bench: bench.update(eui(1), IMAGE, USUAL))
+        again.cancel()
         assert report.first_offset == SIZE // 2
         assert_whole(report, device, stick, blocks=BLOCKS // 2)
         assert device.books.aborts == 0
@@ -133,3 +138,27 @@ async def test_a_host_is_told_why_its_coordinator_restarted():
         assert stick.ncp.network is not None
         assert not stick.ncp.ram.is_up
         assert not stick.ncp.ram.endpoints
+
+
+async def test_a_lab_trains_on_a_stick_in_a_process_of_its_own():
+    arguments = ("-m", "infra.zigbee", "--port", "0", "--devices", "1", "--latency", "0", "--ezsp", "14")
+    process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=asyncio.subprocess.PIPE)
+
+    async def said() -> str:
+        assert process.stdout is not None
+        return (await asyncio.wait_for(process.stdout.readline(), PATIENCE)).decode().strip()
+
+    try:
+        path = (await said()).removeprefix("stick: ")
+        async with opened_at(path) as radio:
+            await radio.permit(60)
+            assert await said() == f"{eui(1)} joined, and runs 00000001"
+            await until(lambda: is_ready(radio))
+            # It may still be asking in vain, as after every interview, and is then told again.
+            policy = BenchPolicy(notify_every=timedelta(seconds=2))
+            report = await Bench(radio).update(eui(1), gb_image(500), policy)
+            assert (report.outcome, report.blocks) == (Outcome.ACTIVATED, 10)
+        assert await said() == f"{eui(1)} runs 00000002"
+    finally:
+        process.kill()
+        await process.wait()
