@@ -26,7 +26,6 @@ from workers.process import run
 POLL_SECONDS = 1.0
 PATIENCE_SECONDS = 15.0
 """For a whole POST, from the connection's first octet to the answer's status: after it the event counts as not taken."""
-BEAT = "webhooks"
 _WHOLE = 3600
 """Rounds, an hour of them, of which the first numbers what was committed late, behind others' notes, too."""
 _LOG = logging.getLogger("hanwave.webhooks")
@@ -91,7 +90,7 @@ class Telling:
 
     def _number(self, *, whole: bool) -> list[str]:
         with self._ledger.begin() as connection:
-            beats.beat(connection, BEAT, _now())
+            beats.beat(connection, beats.WEBHOOKS, _now())
             names = webhooks.names(connection)
             if names:
                 webhook_events.number(connection, whole=whole)

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
-WARDEN = "warden"
+WARDEN, WEBHOOKS = "warden", "webhooks"
 PATIENCE = timedelta(minutes=2)
 """Four of the warden's rounds: one that is late is no reason to stop, one that is gone is."""
 

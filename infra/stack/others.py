@@ -119,7 +119,11 @@ def _stops(connection: Connection) -> Iterator[Finding]:
 
 
 def _webhooks(connection: Connection, settings: Settings) -> Iterator[Finding]:
-    for hook in webhooks.listed(connection):
+    hooks = webhooks.listed(connection)
+    if hooks and (why := beats.silent(connection, beats.WEBHOOKS, datetime.now(UTC))):
+        found = f"{why.partition(': ')[0].replace('the webhooks was', 'they were')}, and nobody is told anything"
+        yield Finding("webhooks", found, "start them: python -m workers.webhooks")
+    for hook in hooks:
         name = f"webhook {hook.name}"
         try:
             if settings.webhooks:

@@ -97,6 +97,10 @@ def test_a_webhook_without_its_secret_or_given_up_is_named(doctor, tmp_path, mon
     assert found["webhook dead"]["found"] == "it is told no more of 1 campaigns: it answered 410"
     assert found["webhook dead"]["remedy"] == "mend that, then: hanwave webhook resend dead"
     assert "cannot be read from" in found["webhook mute"]["found"]
+    assert found["webhooks"]["found"] == "they were never heard of, and nobody is told anything"
+    with doctor.engine.begin() as connection:
+        beats.beat(connection, beats.WEBHOOKS, datetime.now(UTC))
+    assert "webhooks" not in findings()
 
 
 def dcc(monkeypatch: pytest.MonkeyPatch, tls: Tls, port: int, name: str = "dcc") -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -370,6 +371,22 @@ async def test_a_real_receiver_verifies_what_it_is_told_and_a_dead_one_stops_nob
     assert command("resend", "dead") == {"name": "dead", "campaigns": 1}
     assert command("remove", "dead", "--reason", "gone") == {"name": "dead", "removed": True}
     assert [each["name"] for each in command("list")["webhooks"]] == ["billing", "moved", "unsure"]
+
+
+async def test_who_takes_a_post_and_never_answers_is_not_waited_for(commands, told, system, monkeypatch):
+    monkeypatch.setattr("workers.webhooks.PATIENCE_SECONDS", 0.5)
+    command("add", "slow", f"{system.url}/hanwave")
+    say(commands, "plan")
+    late = threading.Event()
+    system.answer = lambda _: late.wait(20) and 204
+    telling = Telling(commands.engine, poster(told, asyncio.get_running_loop()), DAY)
+    await telling.make_round()
+    await telling.end()
+    late.set()
+    assert command("list")["webhooks"][0]["behind"][0]["error"] in {
+        "it could not be reached: TimeoutError",
+        "it could not be reached: ReadTimeout",
+    }
 
 
 def test_no_secret_and_no_address_gets_into_the_ledgers_audit(commands, told):

@@ -105,7 +105,7 @@ def test_the_configuration_for_production_is_what_the_code_makes_and_has_every_j
 
 @needs_promtool
 def test_prometheus_takes_the_configuration_and_the_rules_and_each_rule_fires_when_it_should():
-    assert "12 rules found" in promtool("check", "config", str(PRODUCTION))
+    assert "13 rules found" in promtool("check", "config", str(PRODUCTION))
     tests = PRODUCTION.parent / "rules_test.yaml"
     promtool("test", "rules", str(tests))
     cases = yaml.safe_load(tests.read_text())["tests"]
