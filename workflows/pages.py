@@ -63,13 +63,11 @@ def device(campaign_: str, eui: str, state: str, outcome: str | None, reason: st
     if outcome:
         said = f"**Ended as {_plain(outcome)}**{because}.\n\n**What to do**: {advice(outcome)}."
     else:
-        said = f"**{_plain(state).capitalize() or 'Planned'}**{because}."
-    return _joined(
-        f"## {eui}",
-        said,
-        f"In `{names.campaign_id(campaign_)}`, where the Update `cancel_device` ends its update."
-        f" Each message to it and from it: `hanwave device {eui}`.",
-    )
+        said = (
+            f"**{_plain(state).capitalize() or 'Planned'}**{because}."
+            f"\n\nThe Update `cancel_device` of `{names.campaign_id(campaign_)}` ends its update."
+        )
+    return _joined(f"## {eui}", said, f"Each message to it and from it: `hanwave device {eui}`.")
 
 
 def end(state: str, outcome: str | None, reason: str) -> str:
@@ -141,14 +139,19 @@ def _acts(view: View) -> Iterator[Act]:
     judged = next((w for w in view.waves if w.closed and not w.passed), None)
     if view.approvals > len(view.approvers):
         yield "approve", "lets its first wave begin", {"actor": "YOU", "digest": view.digest}
-    if judged and judged.number < len(view.waves):
-        yield "go_on", f"begins wave {judged.number + 1} in spite of that verdict", widening
-    if view.stops:
-        yield "resume", "lifts what stops it", widening
-    if any(w.opened for w in view.waves) and not view.restoring:
-        back = {**widening, "releases": view.fallbacks or ["RELEASE"]}
-        yield "roll_back", "ends it, and takes its devices back", back
-        yield "pause", "stops it for a while", you
-        yield "change_pace", "sets how many activations a second it may have", {**widening, "per_second": 1}
-        yield "cancel_device", "ends one device's update", {**you, "device": "EUI-64"}
+    # What is withdrawn is not taken up again: what goes on is the rollback's own.
+    if view.status != "withdrawn" and not view.restoring:
+        if judged and judged.number < len(view.waves):
+            yield "go_on", f"begins wave {judged.number + 1} in spite of that verdict", widening
+        if view.stops:
+            yield "resume", "lifts what stops it", widening
+        if any(w.opened for w in view.waves):
+            yield (
+                "roll_back",
+                "ends it, and takes its devices back",
+                {**widening, "releases": view.fallbacks or ["RELEASE"]},
+            )
+            yield "pause", "stops it for a while", you
+            yield "change_pace", "sets how many activations a second it may have", {**widening, "per_second": 1}
+            yield "cancel_device", "ends one device's update", {**you, "device": "EUI-64"}
     yield "halt", "stops everything forward at once", you

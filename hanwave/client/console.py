@@ -1,7 +1,7 @@
 """Temporal's Web UI as the operators' console: the views of its list that hanwave's workflows are found by, and its settings.
 
 The Web UI keeps saved views in each person's browser and nowhere else; a link that names one saves it in the browser that
-opens the link. Its settings hide buttons and refuse nothing: what somebody presses in spite of them, the warden answers.
+opens the link. Its settings grey buttons out and refuse nothing: what somebody presses in spite of them, the warden answers.
 """
 
 import re

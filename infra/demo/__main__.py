@@ -62,7 +62,7 @@ def main(
 
 
 def _look_around(stack: Stack) -> None:
-    say(f"Everything still runs. The Temporal Web UI: {stack.ui}/namespaces/default/workflows")
+    say(f"Everything still runs. The Temporal Web UI: {stack.ui}")
     say(f"To ask it from a shell: export HANWAVE_CONFIG={stack.folder}/hanwave.toml; hanwave campaign list")
     say(f"To stop it all: hanwave down --state {stack.folder}")
 
@@ -71,7 +71,7 @@ def _run(stack: Stack, samples: Path) -> None:
     began = time.monotonic()
     ledger = database.engine(settings.needed(settings.load().postgres, "postgres").dsn.get_secret_value())
     try:
-        say(f"All run. The Temporal Web UI: {stack.ui}/namespaces/default/workflows")
+        say(f"All run. The Temporal Web UI: {stack.ui}")
         _load(ledger, samples)
         admin = f"http://127.0.0.1:{stack.port('emulator_admin')}"
         httpx.post(f"{admin}/faults", json={"faults": FAULTS}).raise_for_status()

@@ -2,7 +2,7 @@
 
 Temporal's development server takes no settings for its Web UI, so this process stands before it. Guarantees: who comes by
 this door finds hanwave's views saved in his browser, beside his own, and is shown no button that goes round hanwave's
-verbs; nor is such a call let through, though the settings of a production's Web UI (`hanwave console settings`) only hide it.
+verbs; nor is such a call let through, though the settings of a production's Web UI (`hanwave console settings`) only grey the button out.
 """
 
 import asyncio

@@ -15,19 +15,19 @@ from tests.support.rollout_world import rollout
 
 pytest.register_assert_rewrite("tests.stack.scenarios")
 
-from tests.stack.scenarios import SCENARIOS, evidence, members, second, turns, watched  # noqa: E402
+from tests.stack.scenarios import SCENARIOS, console, evidence, members, second, turns, watched  # noqa: E402
 
 _LOG = logging.getLogger(__name__)
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
 NAMES = [each.run.__name__ for each in SCENARIOS.table]
 assert {each.run.__module__ for each in SCENARIOS.table} == {
-    each.__name__ for each in (evidence, members, second, turns, watched)
+    each.__name__ for each in (console, evidence, members, second, turns, watched)
 }
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    onlookers = ("exporter", "prometheus-file")
+    onlookers = ("exporter", "prometheus-file", "console")
     with rollout(tmp_path_factory.mktemp("scenarios"), devices=550, onlookers=onlookers) as world:
         yield world
 
