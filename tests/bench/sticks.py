@@ -19,6 +19,8 @@ from workers.bench.radio import bench_config, bench_radio
 
 PATIENCE = 40
 Radio = bench_radio(ControllerApplication)
+UNHURRIED = Habits(timeout=20.0)
+"""Asks once, however busy the machine is."""
 
 
 @contextlib.asynccontextmanager
@@ -57,10 +59,10 @@ def is_ready(radio: Any) -> bool:
     return bool(devices) and all(each.is_initialized and each.model for each in devices)
 
 
-async def joined(stick: Stick, radio: Any, *, make: Make | None = None, habits: Habits | None = None) -> Device:
+async def joined(stick: Stick, radio: Any, *, make: Make | None = None, habits: Habits = UNHURRIED) -> Device:
     """A device that joined and was interviewed, and has asked for an image in vain, as after every interview."""
     await radio.permit(60)
-    device = Device(stick.ncp.air, 0x1001, eui(1), make=make or Make(), habits=habits or Habits())
+    device = Device(stick.ncp.air, 0x1001, eui(1), make=make or Make(), habits=habits)
     assert device.join()
     await until(lambda: is_known(radio, device) and device.books.last.startswith("query"))
     await radio.permit(0)

@@ -58,7 +58,7 @@ async def test_a_device_joins_is_interviewed_and_updated(version):
 
 async def test_one_damaged_frame_in_a_hundred_each_way_costs_time_and_nothing_else():
     async with plugged(14) as stick, opened(stick) as radio:
-        device = await joined(stick, radio)
+        device = await joined(stick, radio, habits=Habits())
         held = kept(device, SIZE - 50)
         stick.noise = 0.01
         report = await Bench(radio).update(eui(1), IMAGE, USUAL)
@@ -80,7 +80,7 @@ async def test_a_new_stick_behind_a_terminal_forms_a_network_and_hears_each_fram
 
 
 async def test_a_smart_energy_device_finds_the_server_and_holds_an_encrypted_image():
-    make, habits = Make(profile=Profile.SMART_ENERGY), Habits(discovers=True)
+    make, habits = Make(profile=Profile.SMART_ENERGY), Habits(discovers=True, timeout=20.0)
     async with plugged(18) as stick, opened(stick) as radio:
         device = await joined(stick, radio, make=make, habits=habits)
         bench, policy = Bench(radio), BenchPolicy(hold=True, aps_encryption=True)
