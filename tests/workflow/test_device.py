@@ -15,6 +15,7 @@ from typing import Self
 import pytest
 import pytest_asyncio
 from temporalio import activity, workflow
+from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowQueryFailedError
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.contrib.pydantic import pydantic_data_converter
@@ -27,6 +28,7 @@ with workflow.unsafe.imports_passed_through():  # for the workflows of this modu
     from activities.gateway import Advanced
     from activities.wave import DeviceStart
     from hanwave import names
+    from hanwave.client import search
     from tests.support.ledger import eui
     from workflows.device import DeviceUpdate
 
@@ -55,8 +57,8 @@ class Ledger:
     @activity.defn(name="advance")
     async def advance(self, _: DeviceStart) -> Advanced:
         self.asked += 1
-        state = self.answers.pop(0) if self.answers else "held"
-        return Advanced(state, ended=state in ("settled", "closed"))
+        state, _, outcome = (self.answers.pop(0) if self.answers else "held").partition(":")
+        return Advanced(state, state in ("settled", "closed"), "W12" if outcome else "", outcome or None)
 
 
 class Devices:
@@ -104,6 +106,15 @@ async def test_asleep_until_its_deadline_a_device_costs_nothing_and_ends_ten_day
     assert len(events) == 11
     slept = events[2].event_time.ToDatetime() - events[0].event_time.ToDatetime()
     assert TEN_DAYS <= slept < TEN_DAYS + timedelta(minutes=1)
+
+
+async def test_one_that_finds_its_update_ended_badly_says_how_and_why_in_its_result_its_page_and_the_list(temporal):
+    async with Devices(temporal, Ledger("closed:rejected")) as devices:
+        handle = await devices.start(HELD)
+        assert await asyncio.wait_for(handle.result(), 10) == "rejected: W12"
+        page = await handle.query("__temporal_workflow_metadata", result_type=WorkflowMetadata)
+    assert "**Ended as rejected**: W12." in page.current_details
+    assert (await handle.describe()).typed_search_attributes.get(search.OUTCOME) == "rejected"
 
 
 async def test_a_plain_signal_does_not_wake_a_sleeper_a_signal_with_start_does(temporal):

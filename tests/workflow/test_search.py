@@ -26,10 +26,16 @@ def fleet(world: World) -> World:
     return world
 
 
-async def start(client: Client, name: str):
+async def start(client: Client, name: str, like: str | None = None):
+    """As the Web UI starts one: without search attributes, or, of one like another, with that other's."""
     given = {"release": "r2", "author": "ann", "policy": ONE}
+    copied = search.of_workflow(names.campaign_id(like)) if like else None
     return await client.start_workflow(
-        names.CAMPAIGN_WORKFLOW, given, id=names.campaign_id(name), task_queue=names.CAMPAIGN_QUEUE
+        names.CAMPAIGN_WORKFLOW,
+        given,
+        id=names.campaign_id(name),
+        task_queue=names.CAMPAIGN_QUEUE,
+        search_attributes=copied,
     )
 
 
@@ -80,7 +86,7 @@ async def test_a_campaigns_devices_are_found_by_model_and_cost_no_upsert(fleet, 
 
 async def test_a_device_that_did_not_end_well_is_found_by_its_outcome(fleet, temporal):
     async with running(fleet, temporal, broken):
-        await start(temporal, "failing")
+        handle = await start(temporal, "failing", like="another")
         query = f"WorkflowType = '{names.DEVICE_WORKFLOW}' AND Campaign = 'failing' AND Outcome = 'failed'"
         for _ in range(300):
             if fleet.count("campaign_device", "outcome = 'failed' AND told"):
@@ -89,3 +95,7 @@ async def test_a_device_that_did_not_end_well_is_found_by_its_outcome(fleet, tem
         failed = fleet.count("campaign_device", "outcome = 'failed'")
         assert failed
         assert len(await found(temporal, query, failed)) == failed
+        assert await found(temporal, f"WorkflowType = '{names.CAMPAIGN_WORKFLOW}' AND Campaign = 'failing'", 1) == {
+            handle.id
+        }
+        assert await found(temporal, "Campaign = 'another'", 0) == set()
