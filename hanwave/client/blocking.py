@@ -134,6 +134,7 @@ class BlockingClient:
     rehearse = _waits(Client.rehearse)
     campaigns = _waits(Client.campaigns)
     halt = _waits(Client.halt)
+    lift = _waits(Client.lift)
     story = _waits(Client.story)
     export = _walks(Client.export)
 

@@ -121,7 +121,7 @@ class Campaign:
 
     async def pause(self, *, reason: str, actor: str, leg: Leg | str | None = None, key: str | None = None) -> Paused:
         """Stop one leg (distribute or activate), or every forward one, for a while."""
-        _check(reason, actor, "a pause")
+        check(reason, actor, "a pause")
         only = _leg(leg)
         if (await self.status()).over:
             raise RefusedError(f"campaign {self.name!r} is over: there is nothing to pause")
@@ -130,7 +130,7 @@ class Campaign:
 
     async def cancel_device(self, eui: str, *, reason: str, actor: str, key: str | None = None) -> CancelledDevice:
         """End one device's update: at once, or once it is known what comes of what was sent; nothing more is."""
-        _check(reason, actor, "cancelling a device")
+        check(reason, actor, "cancelling a device")
         await self.status()
         done = await self._link.run(lambda ledger: cancel.cancel_device(ledger, self.name, eui, reason, actor, key=key))
         await self._link.tell(Scope("campaign", self.name), f"{done.eui} cancelled by {actor}: {reason}")
@@ -138,26 +138,26 @@ class Campaign:
 
     async def approve(self, *, digest: str, actor: str, reason: str = "approved", key: str | None = None) -> int:
         """Approve its plan, by the digest that was read; how many people have. Its author cannot."""
-        _check(reason, actor, "an approval")
+        check(reason, actor, "an approval")
         return int(await self._update("approve", By(actor, reason, digest, key)))
 
     async def resume(
         self, *, reason: str, actor: str, digest: str, leg: Leg | str | None = None, key: str | None = None
     ) -> list[str]:
         """Lift its own halts, pauses and breakers, or the pauses of one leg alone; what was lifted."""
-        _check(reason, actor, "resuming")
+        check(reason, actor, "resuming")
         return list(await self._update("resume", By(actor, reason, digest, key), leg=_leg(leg)))
 
     async def go_on(self, *, reason: str, actor: str, digest: str, key: str | None = None) -> str:
         """Let the next wave begin although the gate did not pass; a sentence that says which gate."""
-        _check(reason, actor, "going on")
+        check(reason, actor, "going on")
         return str(await self._update("go_on", By(actor, reason, digest, key)))
 
     async def change_pace(
         self, per_second: float, *, reason: str, actor: str, digest: str, key: str | None = None
     ) -> str:
         """Set how many activations a second it may have, at most its plan's; a sentence that says what it had."""
-        _check(reason, actor, "changing the pace")
+        check(reason, actor, "changing the pace")
         return str(await self._update("change_pace", By(actor, reason, digest, key), per_second=per_second))
 
     async def roll_back(
@@ -167,7 +167,7 @@ class Campaign:
 
         Without releases, to the fallbacks that its request named.
         """
-        _check(reason, actor, "a rollback")
+        check(reason, actor, "a rollback")
         done = await self._update("roll_back", By(actor, reason, digest, key), releases=list(releases))
         restored: Restore = _RESTORE.validate_python(done)
         return restored
@@ -195,7 +195,8 @@ def _leg(leg: Leg | str | None) -> Leg | None:
     raise RefusedError(f"there is no leg {str(leg)[:40]!r} to pause or resume: it should be distribute or activate")
 
 
-def _check(reason: str, actor: str, what: str) -> None:
+def check(reason: str, actor: str, what: str) -> None:
+    """RefusedError where who does it, or why, is not said."""
     if not reason.strip():
         raise RefusedError(f"{what} needs a reason")
     if not actor.strip():

@@ -18,7 +18,7 @@ from hanwave.client.errors import EngineError, NameTakenError
 from hanwave.client.link import Link, now
 from hanwave.client.rehearsing import How
 from hanwave.identifiers import EUI64
-from hanwave.ledger import audit, database, planning, progress, retrying, scopes, story
+from hanwave.ledger import audit, database, lifting, planning, progress, retrying, scopes, story
 from hanwave.ledger.draft import Draft, draft
 from hanwave.ledger.progress import Listed
 from hanwave.ledger.story import Story
@@ -167,6 +167,16 @@ class Client:
         """
         scope = await self._link.ask(lambda connection: scopes.named(connection, kind, value, self._user_id))
         return await campaigns.halt(self._link, scope, reason, actor, patience, key)
+
+    async def lift(self, stop_id: int, *, reason: str, actor: str, key: str | None = None) -> str:
+        """Lift a halt of all, of a user or of a model, by its number, which `halt` gave; what it stopped.
+
+        LedgerError where another command lifts it. It sends nothing by itself: waves find at their next sweep that they may go on.
+        """
+        campaigns.check(reason, actor, "lifting a halt")
+        return await self._link.run(
+            lambda ledger: lifting.lift(ledger, stop_id, reason, actor, key=key, user_id=self._user_id)
+        )
 
     async def story(self, eui: str, campaign: str | None = None) -> Story:
         """A device's whole story, over every campaign or in one."""

@@ -32,6 +32,7 @@ class Type(StrEnum):
     PAUSED = "campaign.paused"
     RESUMED = "campaign.resumed"
     HALTED = "halted"
+    LIFTED = "lifted"
     WITHDRAWN = "campaign.withdrawn"
     ROLLED_BACK = "campaign.rolled_back"
     CLOSED = "campaign.closed"
@@ -51,6 +52,7 @@ VERBS = {
     "pause": Type.PAUSED,
     "resume": Type.RESUMED,
     "halt": Type.HALTED,
+    "lift": Type.LIFTED,
     "withdraw": Type.WITHDRAWN,
     "roll back": Type.ROLLED_BACK,
     "close": Type.CLOSED,
@@ -72,7 +74,7 @@ class Data:
     reason: str
     """As whoever did it wrote it, or the gate's, in a sentence."""
     scope: str | None
-    """Of a halt: all, or the user, model, campaign or wave that is halted."""
+    """Of a halt, or its lifting: all, or the user, model, campaign or wave that is halted."""
     digest: str | None
     """Of the plan that was made, approved or widened."""
     releases: list[str] | None
@@ -158,7 +160,7 @@ def _payload(row: Row[Any]) -> Payload:
         wave=row.wave,
         actor=row.actor,
         reason=row.reason,
-        scope=row.subject if row.verb == "halt" else None,
+        scope=row.subject if row.verb in {"halt", "lift"} else None,
         digest=document.get("digest"),
         releases=document.get("releases") or ([document["release"]] if "release" in document else None),
         waves=document.get("waves"),

@@ -110,8 +110,8 @@ def _stops(connection: Connection) -> Iterator[Finding]:
     found = stops.open_stops(connection)
     for stop in found:
         if stop.scope.kind in {"all", "user", "model"}:
-            remedy = "find out from them whether it still should" + (
-                "; after a restore: hanwave reconcile" if stop.scope.kind == "all" else ""
+            remedy = (
+                f"once it should not: hanwave campaign lift {stop.id} --reason ... (hanwave reconcile after a restore)"
             )
             yield Finding("stops", f"since {stop.at:%Y-%m-%d %H:%M}Z nothing forward leaves: {stop}", remedy)
     own = sorted({stop.scope.value.partition("/")[0] for stop in found if stop.scope.kind in {"campaign", "wave"}})

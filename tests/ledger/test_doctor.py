@@ -60,7 +60,7 @@ def test_a_silent_warden_and_what_stops_everybody_are_named_with_what_to_do(doct
     assert "nothing forward is permitted without it" in found["warden"]["found"]
     assert found["warden"]["remedy"] == "start it: python -m workers.warden"
     assert "halt of all by ann: meters fall silent" in found["stops"]["found"]
-    assert not found["stops"]["well"]
+    assert "hanwave campaign lift 1 --reason" in found["stops"]["remedy"]
     assert found["stopped campaigns"] == {"check": "stopped campaigns", "well": True, "found": "spring", "remedy": ""}
 
 

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from sqlalchemy import text
 
 from hanwave import settings
-from hanwave.ledger import audit, campaigns, control, gauges, notes, stops, webhook_events, webhooks
+from hanwave.ledger import audit, campaigns, control, gauges, lifting, notes, stops, webhook_events, webhooks
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.stops import Scope
 from hanwave.ledger.webhooks import START, Again, Refused
@@ -279,15 +279,17 @@ def test_each_user_id_hears_of_its_own_campaigns_and_everybody_of_what_stops_all
     say(world, "approve")
     for scope in (Scope("all"), Scope("user", US), Scope("model", "121D/1111"), Scope("user", OTHER)):
         control.halt(world.engine, scope, "storm", "ann", patience=0)
+    lifting.lift(world.engine, 1, "it is over", "bob")
     told = {}
     for name in ("billing", "theirs", "all"):
         tell(world, post := Posts(), name)
         told[name] = [body["data"]["scope"] for _, body in post.sent if not body["data"]["campaign"]]
         assert ("campaign.approved" in post.types) == (name != "theirs")
     model = "model 121D/1111"
-    assert told["billing"] == ["all", f"user {US}", model]
-    assert told["theirs"] == ["all", model, f"user {OTHER}"]
-    assert told["all"] == ["all", f"user {US}", model, f"user {OTHER}"]
+    assert told["billing"] == ["all", f"user {US}", model, "all"]
+    assert told["theirs"] == ["all", model, f"user {OTHER}", "all"]
+    assert told["all"] == ["all", f"user {US}", model, f"user {OTHER}", "all"]
+    assert post.types[-1] == "lifted"
     with world.engine.begin() as connection:
         assert [each.name for each in webhooks.listed(connection, OTHER)] == ["theirs"]
         with pytest.raises(LedgerError, match="there is no webhook 'billing'; there are theirs"):

@@ -24,6 +24,7 @@ for command, example in (
     (verbs.pause, "pause spring-e470 --leg activate --reason storm"),
     (verbs.resume, "resume spring-e470 --digest 3f0c8d21a4b96e75 --reason 'the storm is over'"),
     (verbs.halt, "halt spring-e470 --reason 'meters fall silent'"),
+    (verbs.lift, "lift 12 --reason 'looked at it with the manufacturer'"),
     (verbs.go_on, "go-on spring-e470 --digest 3f0c8d21a4b96e75 --reason 'looked at it'"),
     (verbs.change_pace, "change-pace spring-e470 2.5 --digest 3f0c8d21a4b96e75 --reason night"),
     (verbs.cancel_device, "cancel-device spring-e470 00-DB-... --reason complaint"),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from hanwave.cli.campaign.options import Digest, Key, Leg, Name, Reason, run
-from hanwave.cli.ledger_option import Actor, Database, actor_or_user
+from hanwave.cli.ledger_option import Actor, Database, actor_or_user, open_ledger, own_user_id
 from hanwave.cli.output import AsJson, emit
 from hanwave.errors import HanwaveError
 
@@ -180,3 +180,24 @@ def _halt_facts(halted: "Halted", scope: str, *, as_json: bool) -> dict[str, obj
         "beyond_recall": {str(number): each for number, each in enumerate(beyond, 1)} or "nothing",
         "engine_told": told,
     }
+
+
+def lift(
+    stop: Annotated[int | None, typer.Argument(metavar="[ID]", help="The halt's number (default: list them).")] = None,
+    reason: Reason = "",
+    key: Key = None,
+    database: Database = None,
+    actor: Actor = None,
+    as_json: AsJson = False,
+) -> None:
+    """Lift a halt of all, of a User ID or of a model; without a number list those that stand. A campaign's own: resume."""
+    if stop is None:
+        with open_ledger(database) as ledger, ledger.connect() as connection:
+            from hanwave.ledger import lifting  # noqa: PLC0415
+
+            found = lifting.standing(connection, own_user_id())
+        emit({"stops": [asdict(each) for each in found]}, as_json=as_json)
+        return
+    who = actor_or_user(actor)
+    lifted = run(database, lambda client: client.lift(stop, reason=reason, actor=who, key=key))
+    emit({"stop": stop, "lifted": lifted}, as_json=as_json)
