@@ -14,7 +14,7 @@ from infra.zigbee.air import Air, Conditions
 from infra.zigbee.client import Habits
 from infra.zigbee.device import Device
 from infra.zigbee.ezsp import VERSIONS
-from infra.zigbee.settings import Network
+from infra.zigbee.settings import FORMED
 from infra.zigbee.stick import Stick
 
 _FIRST, _FIRST_ADDRESS = 0x00DB120000000001, 0x1001
@@ -59,7 +59,7 @@ def main(
     if ezsp not in VERSIONS:
         raise typer.BadParameter(f"{ezsp}: it should be one of {', '.join(map(str, VERSIONS))}", param_hint="--ezsp")
     air = Air(Conditions(latency=latency))
-    stick = Stick(air, ezsp, network=None if new else Network())
+    stick = Stick(air, ezsp, network=None if new else FORMED)
     stick.noise = noise
     all_ = [
         Device(air, _FIRST_ADDRESS + n, EUI64((_FIRST + n).to_bytes(8, "big")), habits=_PATIENT) for n in range(devices)

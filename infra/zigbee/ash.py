@@ -16,6 +16,8 @@ _FLIP = 0x20
 _VERSION = 2
 _MOST_DATA = 128
 """Octets of a data field."""
+_MOST_OCTETS = 2 * (_MOST_DATA + 3)
+"""Of a frame with each of them stuffed: what is longer is no frame, and not kept."""
 _FIRST_PATIENCE, _LEAST_PATIENCE, _MOST_PATIENCE = 1.6, 0.4, 3.2
 """Seconds until a frame without an acknowledgement is sent again (UG101, section 6.2)."""
 _MOST_REPEATS = 4
@@ -81,7 +83,7 @@ class Deframer:
                     yield _unstuffed(held)
             elif octet == CANCEL:
                 self._octets.clear()
-            elif octet not in {XON, XOFF}:
+            elif octet not in {XON, XOFF} and len(self._octets) <= _MOST_OCTETS:
                 self._octets.append(octet)
 
 

@@ -15,13 +15,12 @@ from infra.zigbee.air import Air
 from infra.zigbee.ezsp import Command, Dialect, Fault, Message, Reader, Status, callback, response
 from infra.zigbee.frames import UINT16, Frame, Profile
 from infra.zigbee.own_descriptors import Endpoint, answer_about_itself
-from infra.zigbee.settings import ANSWERS, MESSAGES_ON_THEIR_WAY, USUAL_SETTINGS, Network
+from infra.zigbee.settings import ANSWERS, FORMED, MESSAGES_ON_THEIR_WAY, USUAL_SETTINGS, Network
 
 EUI = EUI64(bytes.fromhex("00124B0000000001"))
 _OPEN_FOR_EVER = 255
 _SILENCE = -90
 """The energy of a channel that nobody uses, in dBm."""
-_FORMED = Network()
 
 
 @dataclass(slots=True)
@@ -51,7 +50,7 @@ class Ram:
 class Coprocessor:
     """One, on an Air; `to_host` is set while a host listens. Without a network it is as new."""
 
-    def __init__(self, air: Air, version: int = 13, network: Network | None = _FORMED) -> None:
+    def __init__(self, air: Air, version: int = 13, network: Network | None = FORMED) -> None:
         self.air, self.network, self.eui = air, network, EUI
         self.dialect = Dialect(version)
         self.to_host: Callable[[bytes], None] | None = None

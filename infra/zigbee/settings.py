@@ -48,6 +48,9 @@ class Network:
     """EmberCurrentSecurityBitmask."""
 
 
+FORMED = Network()
+
+
 def _ok(ncp: "Coprocessor", _: Reader) -> bytes:
     return ncp.dialect.status(Status.OK)
 
@@ -127,7 +130,7 @@ def _address(ncp: "Coprocessor", _: Reader) -> bytes:
 
 def _parameters(ncp: "Coprocessor", _: Reader) -> bytes:
     if ncp.network is None or not ncp.ram.is_up:
-        return ncp.dialect.status(Status.NOT_JOINED) + bytes(1 + len(Network().parameters))
+        return ncp.dialect.status(Status.NOT_JOINED) + bytes(1 + len(FORMED.parameters))
     return ncp.dialect.status(Status.OK) + bytes((_COORDINATOR,)) + ncp.network.parameters
 
 
@@ -155,7 +158,7 @@ def _security(ncp: "Coprocessor", _: Reader) -> bytes:
 
 
 def _key(ncp: "Coprocessor", number: int, number_of_network: int) -> bytes:
-    network = ncp.network or Network()
+    network = ncp.network or FORMED
     return network.key if number == number_of_network else network.link_key
 
 

@@ -14,7 +14,7 @@ from typing import Protocol
 from infra.zigbee.air import Air
 from infra.zigbee.ash import FLAG, AshLink, ResetCause
 from infra.zigbee.coprocessor import Coprocessor
-from infra.zigbee.settings import Network
+from infra.zigbee.settings import FORMED, Network
 
 _LOCAL = "127.0.0.1"
 _CHUNK = 4096
@@ -33,7 +33,7 @@ class Line(Protocol):
 class Stick:
     """One stick; plug_in() before a host opens `path`."""
 
-    def __init__(self, air: Air, version: int = 13, *, network: Network | None = Network(), seed: int = 1) -> None:  # noqa: B008 - frozen
+    def __init__(self, air: Air, version: int = 13, *, network: Network | None = FORMED, seed: int = 1) -> None:
         self.ncp = Coprocessor(air, version, network)
         self.noise = 0.0
         """The share of the frames, each way, that the line damages."""

@@ -14,7 +14,7 @@ from infra.zigbee.client import Habits
 from infra.zigbee.clock import run_virtually
 from infra.zigbee.frames import UpgradeStatus
 from infra.zigbee.memory import Make
-from infra.zigbee.radio import virtual_config
+from infra.zigbee.radio import VirtualRadio, virtual_config
 from tests.bench.lab import BLOCKS, SIZE, BenchRadio, Lab, eui, gb_image, lab, now
 from workers.bench.bench import Bench
 from workers.bench.control import Control, Step
@@ -378,5 +378,23 @@ def test_a_cancel_in_the_queue_needs_no_turn():
             assert (await running[2]).outcome is Outcome.CANCELLED
             assert now() - began < 3
             assert [(await each).outcome for each in running[:2]] == [Outcome.ACTIVATED] * 2
+
+    run_virtually(course())
+
+
+def test_a_block_counts_though_the_radio_confirms_it_behind_the_next_request(monkeypatch):
+    """A stick may tell both in one breath, the device's request first."""
+    send = VirtualRadio.send_packet
+
+    async def send_and_be_told_late(radio: VirtualRadio, packet: t.ZigbeePacket) -> None:
+        await send(radio, packet)
+        await asyncio.sleep(0.01)
+
+    async def course():
+        async with lab() as bench:
+            monkeypatch.setattr(VirtualRadio, "send_packet", send_and_be_told_late)
+            report = await bench.update(SMALL)
+            assert (report.outcome, report.blocks, report.repeats) == (Outcome.ACTIVATED, 80, 0)
+            assert bench.device.books.retries == 0
 
     run_virtually(course())
