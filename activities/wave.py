@@ -15,7 +15,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from hanwave import names
 from hanwave.client import search
-from hanwave.ledger import judging, service_checks, waves
+from hanwave.ledger import judging, pacing, service_checks, waves
 from hanwave.rollout.device import ENDED, State
 from hanwave.rollout.gate import Judgement
 from hanwave.rollout.rank import rank
@@ -92,6 +92,8 @@ class WaveActivities:
     def sweep_wave(self, ask: SweepAsk) -> waves.Sweep:
         """Let time act on the wave's devices, and say what is due."""
         with self.ledger.begin() as connection:
+            if activity.info().attempt > 1:
+                pacing.take_back(connection, ask.campaign, ask.wave)
             return waves.sweep(connection, ask.campaign, ask.wave, now(), timedelta(seconds=ask.since))
 
     @activity.defn(no_thread_cancel_exception=True)

@@ -148,6 +148,15 @@ _TURN = text(
 )
 
 
+def take_back(connection: Connection, campaign: str, wave: int) -> None:
+    """Give the turns of a wave that nobody has used to whoever is due next: the sweep that gave them may never have told."""
+    statement = text(
+        "UPDATE campaign_device SET picked_at = NULL WHERE id IN (SELECT id FROM campaign_device WHERE campaign = :campaign"
+        " AND wave = :wave AND picked_at IS NOT NULL AND step IN ('distribute', 'activate', 'read') ORDER BY id FOR UPDATE)"
+    )
+    connection.execute(statement, {"campaign": campaign, "wave": wave})
+
+
 def _picked(connection: Connection, campaign: str, wave: int, now: datetime) -> int:
     """Devices that have their turn and were not granted anything yet; one in a later hop is counted as exposed."""
     statement = text(

@@ -1,10 +1,13 @@
 """Whose turn it is, on a real PostgreSQL: regions that fail, hubs, the budget, and the order in a home."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
+from temporalio.testing import ActivityEnvironment
 
+from activities.wave import SweepAsk, WaveActivities
 from hanwave.ledger import campaigns, pacing, permit
 from hanwave.ledger.permit import Ask
 from hanwave.ledger.standing import Fact, record
@@ -48,6 +51,18 @@ def test_turns_are_given_at_the_pace_of_the_policy_and_to_nobody_twice(world):
     assert len(first) == len(second) == 20
     assert not set(first) & set(second)
     assert pick(world, timedelta(0)) == []
+
+
+def test_a_sweep_that_was_lost_before_it_told_anybody_gives_its_turns_again(world):
+    """Its worker was killed between the ledger's commit and the engine's: five minutes else, for each of them."""
+    hold_image(world, 5, policy())
+    sweep = WaveActivities(world.engine, None).sweep_wave
+    engine = ActivityEnvironment()
+    lost = engine.run(sweep, SweepAsk("spring", 1, 10)).wake
+    assert len(lost) == 5
+    assert engine.run(sweep, SweepAsk("spring", 1, 10)).wake == []
+    engine.info = replace(engine.info, attempt=2)
+    assert engine.run(sweep, SweepAsk("spring", 1, 10)).wake == lost
 
 
 def test_what_fills_the_cap_is_read_all_the_same_and_nothing_more_is_activated(world):
