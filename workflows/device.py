@@ -29,6 +29,8 @@ _EXAMPLE = '{"campaign": "spring", "update_id": 1, "eui": "00-DB-12-34-56-78-90-
 _SAYS_OUTCOME = "a device that did not end well says so in the Web UI's list"
 _AT_THE_GATEWAY, _AT_A_BENCH = timedelta(minutes=3), timedelta(days=28)
 """A request; or a whole transfer, to a device that may be asleep for most of it."""
+_BENCH_BEAT = timedelta(seconds=10)
+"""A coordinator has one worker: how soon its progress is seen, a cancel reaches it, and a killed one's devices go on."""
 _TOLD = workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
 _PROVEN = (State.CONFIRMED, State.SETTLED, State.CLOSED)
 
@@ -54,7 +56,7 @@ class DeviceUpdate:
                 start,
                 task_queue=names.queue_of(start.route),
                 start_to_close_timeout=_AT_A_BENCH if is_bench(start.route) else _AT_THE_GATEWAY,
-                heartbeat_timeout=BEAT,
+                heartbeat_timeout=_BENCH_BEAT if is_bench(start.route) else BEAT,
                 retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=5)),
                 # What is cancelled on a bench ends when its device was told.
                 cancellation_type=_TOLD if is_bench(start.route) else workflow.ActivityCancellationType.TRY_CANCEL,

@@ -8,9 +8,14 @@ import pytest
 from hanwave.client import RefusedError
 from hanwave.ledger import audit
 from hanwave.ledger.database import LedgerError
-from tests.bench.worker import BAD, FAST, GOOD, at_work, fleet, give, release
+from tests.bench.worker import BAD, FAST, GOOD, at_work, euis, fleet, give, release
 
-pytestmark = [pytest.mark.bench, pytest.mark.workflow, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [
+    pytest.mark.bench,
+    pytest.mark.workflow,
+    pytest.mark.timeout(120),
+    pytest.mark.asyncio(loop_scope="session"),
+]
 _numbers = count(1)
 EVENTS = "SELECT string_agg(kind || ' ' || evidence, ', ' ORDER BY id) FROM device_event"
 
@@ -106,17 +111,19 @@ async def test_a_bad_image_is_stopped_by_its_gate_and_a_good_one_is_the_evidence
 
 
 async def test_what_stops_a_campaign_has_its_transfer_wait_and_a_cancel_reaches_the_device(world, temporal, name):
-    give(world, release(size=20_000))
+    give(world, release(size=8_000))
     first, second = fleet(world, 2)
-    async with at_work(world, temporal, name, devices=2, rest=0.05) as bench, bench.client() as client:
+    async with at_work(world, temporal, name, devices=2, rest=0.03) as bench, bench.client() as client:
         campaign = await client.start(name, request(name))
         await until(lambda: min(bench.device(each).books.blocks for each in (first, second)) > 3)
         await campaign.pause(reason="wait", actor="ann")
         waiting = bench.device(first).books
         await until(lambda: waiting.waits > 0)
-        (told,) = [each for each in await client.bench(name).transfers() if each.eui == first]
-        assert (told.stage, told.size > 20_000) == ("paused", True)
-        assert "wait" in told.waits_for
+        async with asyncio.timeout(20):
+            while (told := (await client.bench(name).transfers())[0]).stage != "paused":  # noqa: ASYNC110 - the engine's
+                await asyncio.sleep(0.2)
+        assert (told.eui, told.size > 8_000) == (first, True)
+        assert "pause of campaign" in told.waits_for
         await campaign.cancel_device(second, reason="not this one", actor="ann")
         await until(lambda: bench.device(second).books.aborts)
         digest = bench.value("SELECT digest FROM campaign")
@@ -127,20 +134,19 @@ async def test_what_stops_a_campaign_has_its_transfer_wait_and_a_cancel_reaches_
 
 
 async def test_a_coordinator_that_is_lost_is_found_again_and_the_device_goes_on_where_it_was(world, temporal, name):
-    give(world, release(size=10_000))
+    give(world, release(size=6_000))
     (device,) = fleet(world, 1)
     async with at_work(world, temporal, name, devices=1, rest=0.02) as bench, bench.client() as client:
         campaign = await client.start(name, request(name))
         books = bench.device(device).books
-        await until(lambda: books.blocks > 50)
+        await until(lambda: books.blocks > 30)
         bench.link.radio.connection_lost(OSError("unplugged"))
         assert (await until_over(campaign)).funnel == {"settled": 1}
     assert (books.discards, len(set(books.offsets))) == (0, books.blocks)
 
 
 async def test_the_desk_lists_lets_join_and_forgets_and_says_what_it_cannot(world, temporal, name):
-    give(world, release())
-    first, second = fleet(world, 2)
+    first, second = euis(2)
     async with at_work(world, temporal, name, devices=2) as bench, bench.client() as client:
         desk = client.bench(name)
         await until(lambda: bench.link.radio and all(d.is_initialized for d in bench.link.radio.devices.values()))
@@ -150,6 +156,5 @@ async def test_the_desk_lists_lets_join_and_forgets_and_says_what_it_cannot(worl
         assert [each.eui for each in await desk.devices()] == [first]
         with pytest.raises(RefusedError, match="not on this coordinator's network"):
             await desk.forget(second, actor="ann")
-        ended = await until_over(await client.start(name, request(name)))
-        assert ended.funnel == {"settled": 1, "closed:not_delivered": 1}
-    assert bench.value("SELECT string_agg(verb || ' ' || subject, ', ' ORDER BY id) FROM note WHERE actor = 'ann'")
+    said = bench.value("SELECT string_agg(verb || ' ' || subject, ', ' ORDER BY id) FROM note WHERE actor = 'ann'")
+    assert said == f"bench permit_join bench/{name}, bench forget device/{second}"

@@ -9,7 +9,6 @@ from typing import Any
 
 from sqlalchemy import text
 from temporalio.client import Client as Temporal
-from temporalio.worker import Worker
 
 import hanwave
 from hanwave.firmware.image import manufacturer_image_hash
@@ -21,16 +20,21 @@ from hanwave.ledger import releases
 from hanwave.settings import Bench, Settings, Training
 from infra.zigbee.device import Device
 from tests.support.ledger import US, World
-from workers.bench.desk import Desk
 from workers.bench.link import Link
-from workers.bench.tasks import BenchTasks
 from workers.bench.training import Lab
+from workers.bench.worker import bench_worker
 from workers.wiring import campaign_worker
 
 AT = datetime(2026, 1, 5, tzinfo=UTC)
 SIZE = 3_000
 GOOD, BAD = "00000002", "00000003"
-QUICK: dict[str, Any] = {"confirm_every": "0.2s", "notify_every": "1s", "stall_after": "60s", "confirm_within": "5s"}
+QUICK: dict[str, Any] = {
+    "confirm_every": "0.2s",
+    "notify_every": "1s",
+    "stall_after": "60s",
+    "confirm_within": "5s",
+    "wait_step": "2s",
+}
 FAST: dict[str, Any] = {
     "waves": [{"share": 1}],
     "sweep": "0.3s",
@@ -123,15 +127,9 @@ def fleet(world: World, number: int, kind: str = "PPMID") -> list[str]:
 @contextlib.asynccontextmanager
 async def at_work(world: World, temporal: Temporal, name: str, **training: Any) -> AsyncIterator[AtWork]:
     """Campaigns' worker and a bench's, over that ledger; the bench is of that name."""
-    settings = Bench(name=name, radio="virtual", requests=32, training=Training(**training))
+    settings = Bench(name=name, radio="virtual", requests=32, policy=QUICK, training=Training(**training))
     lab = Lab(settings)
     link = Link(lab.open)
-    tasks, desk = BenchTasks(world.engine, link, QUICK), Desk(world.engine, link, "virtual")
-    bench = Worker(
-        temporal,
-        task_queue=f"bench/{name}",
-        activities=[tasks.advance, tasks.read_versions, desk.desk],
-        max_concurrent_activities=50,
-    )
+    bench = bench_worker(temporal, world.engine, link, settings)
     async with link.kept(), campaign_worker(temporal, world.engine, US), bench:
         yield AtWork(world, temporal, link, lab, settings)

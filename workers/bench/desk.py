@@ -3,6 +3,8 @@
 # mypy: disallow-untyped-calls=False
 # (zigpy's own number types have untyped constructors)
 
+import asyncio
+
 from sqlalchemy import Engine
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
@@ -20,6 +22,8 @@ from workers.bench.ledger import now, write
 from workers.bench.link import Link
 from workers.bench.radio import BenchDevice
 
+_LEAVES_WITHIN = 40.0
+"""Seconds: zigpy waits seven for the answer of a device that listens, and thirty for one that sleeps."""
 _NOT_THERE = "the bench's coordinator is not there: plug it in, or look at the bench worker's log"
 
 
@@ -63,6 +67,10 @@ class Desk:
             raise BenchError(f"{eui} has an update under way: wait for its end, or cancel it, and forget it then")
         await self._note(order, f"device/{eui}", {})
         await radio.remove(ieee)
+        # It is asked to leave; one that does not answer is forgotten after seconds.
+        async with asyncio.timeout(_LEAVES_WITHIN):
+            while ieee in radio.devices:  # noqa: ASYNC110 - zigpy tells nobody when it is done
+                await asyncio.sleep(0.1)
 
     async def _note(self, order: DeskOrder, subject: str, document: dict[str, int]) -> None:
         said = notes.Said(order.actor, f"bench {order.verb}", subject, document={"bench": order.bench, **document})

@@ -62,6 +62,7 @@ class Link:
                 await up.lost.wait()
             finally:
                 self._up = asyncio.get_running_loop().create_future()
+                up.radio.remove_listener(up)
                 await _shut(up.radio)
 
     async def _find(self) -> ControllerApplication:

@@ -76,11 +76,15 @@ class BenchTasks:
             return await (self._read(due) if due.leg is Leg.READ else self._update(due))
         except HanwaveError as error:
             # What was begun is gone on with, however long it takes: the engine tries this very activity again.
-            if due.granted or isinstance(error, BusyError):
+            if isinstance(error, BusyError) or await self._has_begun(due):
                 raise
             sentence = str(error)
         await write(self._ledger, lambda c: books.not_now(c, due, sentence, now() + AGAIN, now()))
         return sentence
+
+    async def _has_begun(self, due: Due) -> bool:
+        found = await write(self._ledger, lambda c: books.due(c, due.update_id, now()))
+        return isinstance(found, Due) and found.granted
 
     # The transfer, and the word to install
 

@@ -4,10 +4,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
+from sqlalchemy import Engine
+from temporalio.client import Client
 from temporalio.worker import Worker
 from zigpy.application import ControllerApplication
 
@@ -25,29 +28,35 @@ from workers.bench.training import Lab
 _AT_ONCE = 200
 """Activities at once: all but as many as the coordinator has slots for wait in its queue, and beat."""
 _LEDGER_CONNECTIONS = 8
+_TOLD_EVERY = timedelta(seconds=2)
+"""How old what the engine knows of a device's progress may be; a cancel reaches it as soon."""
 _LOG = logging.getLogger("hanwave.bench")
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Work until told to stop."""
     bench = settings.bench or Bench()
-    policy = read_policy(bench)
     link = Link(_opener(bench, settings))
     # As many threads as connections: who waits for one holds none of the other.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_LEDGER_CONNECTIONS))
     dsn = needed(settings.postgres, "postgres").dsn.get_secret_value()
     ledger = database.engine(dsn, pool=_LEDGER_CONNECTIONS)
     client = await connect(settings.temporal)
-    tasks, desk = BenchTasks(ledger, link, policy), Desk(ledger, link, bench.radio)
-    worker = Worker(
+    async with link.kept(), bench_worker(client, ledger, link, bench):
+        _LOG.info("bench %s works with the radio %s", bench.name, bench.radio)
+        await stop.wait()
+
+
+def bench_worker(client: Client, ledger: Engine, link: Link, bench: Bench) -> Worker:
+    """Runs the activities of one coordinator; SettingsError where the bench's policy is none."""
+    tasks, desk = BenchTasks(ledger, link, read_policy(bench)), Desk(ledger, link, bench.radio)
+    return Worker(
         client,
         task_queue=route_of(bench.name),
         activities=[tasks.advance, tasks.read_versions, desk.desk],
         max_concurrent_activities=_AT_ONCE,
+        max_heartbeat_throttle_interval=_TOLD_EVERY,
     )
-    async with link.kept(), worker:
-        _LOG.info("bench %s works with the radio %s", bench.name, bench.radio)
-        await stop.wait()
 
 
 def _opener(bench: Bench, settings: Settings) -> Callable[[], Coroutine[Any, Any, ControllerApplication]]:
