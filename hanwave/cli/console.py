@@ -4,9 +4,8 @@ from typing import Annotated
 
 import typer
 
-from hanwave import settings
+from hanwave import console, settings
 from hanwave.cli.output import AsJson, emit
-from hanwave.client import console
 
 app = typer.Typer(no_args_is_help=True, help="Temporal's Web UI as the operators' console: saved views, settings.")
 

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from hanwave.client.console import TAKEN, VIEWS, list_link
+from hanwave.console import TAKEN, VIEWS, list_link
 from infra.stack.ports import HOST
 
 NAMESPACE = "default"

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from hanwave.client import console
+from hanwave import console
 
 if TYPE_CHECKING:
     from playwright.async_api import FrameLocator, Locator, Page

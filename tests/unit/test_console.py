@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from hanwave.client import console
+from hanwave import console
 from infra.stack.console import application
 from tests.support.command import run
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hanwave.client import console
+from hanwave import console
 from tests.stack.scenarios.console import STEPS
 
 pytestmark = pytest.mark.unit

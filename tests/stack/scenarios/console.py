@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import httpx
 
-from hanwave.client.console import VIEWS
+from hanwave.console import VIEWS
 from tests.stack.scenarios import SCENARIOS
 from tests.support.at_once import Home
 from tests.support.console import Console, browser
