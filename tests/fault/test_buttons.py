@@ -4,7 +4,7 @@ A campaign or wave that somebody closed is halted, a device's workflow is starte
 """
 
 import asyncio
-import time
+import threading
 import uuid
 from collections import Counter
 from datetime import timedelta
@@ -105,6 +105,15 @@ async def status(client: Client, workflow_id: str) -> WorkflowExecutionStatus | 
     return (await client.get_workflow_handle(workflow_id).describe()).status
 
 
+async def listed_as_closed(client: Client, workflow_id: str) -> None:
+    """Wait until the engine's list, which is behind its histories, has a run of it that ended."""
+    query = f"WorkflowId = '{workflow_id}' AND ExecutionStatus != 'Running'"
+    end = asyncio.get_running_loop().time() + 20
+    while not (await client.count_workflows(query)).count:
+        assert asyncio.get_running_loop().time() < end, f"no run of {workflow_id} is listed as closed"
+        await asyncio.sleep(0.05)
+
+
 # The buttons, as the Web UI presses them.
 
 
@@ -184,7 +193,8 @@ async def test_a_devices_workflow_that_is_closed_by_hand_is_started_again(fleet,
         pressed = [names.device_id(name, eui) for eui in (_device(fleet, "activating"), _device(fleet, "held"))]
         for workflow_id in pressed:
             await button(temporal, workflow_id)
-        await asyncio.sleep(0.5)  # until the engine lists them as closed
+        for workflow_id in pressed:
+            await listed_as_closed(temporal, workflow_id)
         await make_round(temporal, fleet.engine, now())
         assert [await status(temporal, each) for each in pressed] == [WorkflowExecutionStatus.RUNNING] * 2
         assert stops(fleet) == []
@@ -208,7 +218,7 @@ async def test_a_reset_repeats_no_command(fleet, temporal, which, point):
             "device": names.device_id(name, _device(fleet, "activating")),
         }
         await reset(temporal, ids[which], point)
-        await asyncio.sleep(1)
+        await listed_as_closed(temporal, ids[which])
         await make_round(temporal, fleet.engine, now())
         assert stops(fleet) == []
         assert await status(temporal, ids[which]) is WorkflowExecutionStatus.RUNNING
@@ -250,12 +260,13 @@ async def test_a_cancelled_campaign_whose_plan_was_refused_leaves_no_stop_behind
 async def test_a_device_cancelled_while_its_post_is_under_way_is_sent_no_second_command(fleet, temporal, monkeypatch):
     """The answer is not recorded yet when its workflow is started again: only the same bytes may be sent once more."""
     slow: list[int] = []
+    come = threading.Event()
     record_answer = outbox.answered
 
     def answered(connection, outbox_id, answer, at):
         if not slow and outbox.get(connection, outbox_id).leg is Leg.ACTIVATE:
             slow.append(outbox_id)
-            time.sleep(3)
+            assert come.wait(30)
         return record_answer(connection, outbox_id, answer, at)
 
     monkeypatch.setattr(outbox, "answered", answered)
@@ -265,8 +276,10 @@ async def test_a_device_cancelled_while_its_post_is_under_way_is_sent_no_second_
         with fleet.engine.connect() as connection:
             (eui,) = outbox.devices(connection, slow[0])
         await cancel(temporal, names.device_id(name, eui))
-        await asyncio.sleep(0.5)
+        await listed_as_closed(temporal, names.device_id(name, eui))
         await make_round(temporal, fleet.engine, now())
+        await asyncio.sleep(1)  # for what it must not do: the workflow that was started again has the time to send
+        come.set()
         await wait_for(lambda: fleet.count("campaign_device", "state = 'activating'") == CAP, "the others activate")
         await asyncio.to_thread(speak, fleet, dcc)
         await wait_for(lambda: fleet.count("campaign", "closed_at IS NOT NULL") == 1, "the campaign ends", 60)

@@ -220,8 +220,8 @@ async def test_the_happy_path_of_an_esme_has_sixteen_events_a_ppmid_six(temporal
     async with Devices(temporal, ledger) as devices:
         await devices.start(start_delay=TEN_DAYS)
         handle = await devices.start(HELD)
-        await until(lambda: ledger.asked == 1)
-        await asyncio.sleep(0.3)
+        # A wake that came before the activity's end was known would share its workflow task.
+        await until_state(handle, "activating")
         await handle.signal(names.WAKE, CONFIRMED)
         await asyncio.wait_for(handle.result(), 10)
     assert len((await handle.fetch_history()).events) == 16
@@ -230,6 +230,13 @@ async def test_the_happy_path_of_an_esme_has_sixteen_events_a_ppmid_six(temporal
         handle = await devices.start(CONFIRMED)
         await asyncio.wait_for(handle.result(), 10)
     assert len((await handle.fetch_history()).events) == 6
+
+
+async def until_state(handle, state: str, seconds: float = 10) -> None:
+    end = asyncio.get_running_loop().time() + seconds
+    while (known := await handle.query("state")) != state:
+        assert asyncio.get_running_loop().time() < end, f"it is {known}, not {state}"
+        await asyncio.sleep(0.02)
 
 
 async def until(done, seconds: float = 10) -> None:
