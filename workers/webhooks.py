@@ -6,6 +6,7 @@ process waits for this one, or needs it.
 """
 
 import asyncio
+import contextlib
 import logging
 import ssl
 from concurrent.futures import ThreadPoolExecutor
@@ -49,7 +50,9 @@ def poster(told: settings.Webhooks, loop: asyncio.AbstractEventLoop) -> Post:
         try:
             keys = webhook_secrets.read(told.secrets, name)
             sent = webhook_secrets.headers(keys, event.message, _now(), event.body)
-            return judged(asyncio.run_coroutine_threadsafe(_send(client, url, event.body, sent), loop).result())
+            sending = asyncio.run_coroutine_threadsafe(_send(client, url, event.body, sent), loop)
+            # Longer than it may take: where the loop has ended nobody would ever answer.
+            return judged(sending.result(2 * PATIENCE_SECONDS))
         except HanwaveError as error:
             return Refused(str(error))
         except (httpx.HTTPError, TimeoutError) as error:
@@ -78,6 +81,7 @@ class Telling:
         self._threads = ThreadPoolExecutor(webhooks.MOST, "webhook")
         self._telling: dict[str, asyncio.Future[None]] = {}
         self._rounds = 0
+        self._ended = False
 
     async def make_round(self) -> None:
         """Number what happened since, and begin to tell each hook that is not being told already."""
@@ -98,14 +102,16 @@ class Telling:
 
     def _tell(self, name: str) -> None:
         """Tell a hook whatever is due."""
+        how = (self._ledger, name, self._post, _now, self._give_up)
         try:
-            while webhooks.tell_one(self._ledger, name, self._post, _now, self._give_up) is not None:
+            while not self._ended and webhooks.tell_one(*how) is not None:
                 continue
         except Exception as error:  # noqa: BLE001 - whatever it was, the next round may do better, and the others go on
             _LOG.warning("webhook %s cannot be told: %s", name, error)
 
     async def end(self) -> None:
-        """Wait for what is under way."""
+        """Begin nothing more, and wait for what is under way."""
+        self._ended = True
         await asyncio.to_thread(partial(self._threads.shutdown, cancel_futures=True))
 
 
@@ -115,17 +121,17 @@ async def main(told: settings.Settings, stop: asyncio.Event) -> None:
     ledger = database.engine(settings.needed(told.postgres, "postgres").dsn.get_secret_value(), pool=webhooks.MOST)
     database.check_revision(ledger)
     telling = Telling(ledger, poster(how, asyncio.get_running_loop()), timedelta(hours=how.give_up))
-    while not stop.is_set():
-        try:
-            await telling.make_round()
-        except SQLAlchemyError as error:
-            _LOG.warning("the ledger cannot be used, events wait: %s", error)
-        try:
-            await asyncio.wait_for(stop.wait(), POLL_SECONDS)
-        except TimeoutError:
-            continue
-    await telling.end()
-    ledger.dispose()
+    try:
+        while not stop.is_set():
+            try:
+                await telling.make_round()
+            except SQLAlchemyError as error:
+                _LOG.warning("the ledger cannot be used, events wait: %s", error)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), POLL_SECONDS)
+    finally:
+        await telling.end()
+        ledger.dispose()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import Connection, Row, text
 
 _LOCK = 0x686F6F6B  # "hook": the advisory lock of whoever numbers
-_MARGIN = 20_000
+_MARGIN = 5_000
 """How many ids behind the youngest numbered note one may be committed and still be found at once; a whole pass finds all."""
 
 

@@ -37,6 +37,11 @@ class Process:
     def start(self) -> None:
         self.running = subprocess.Popen([sys.executable, "-m", "workers.webhooks"], env=self.environment)
 
+    def end(self) -> int:
+        assert self.running
+        self.running.terminate()
+        return self.running.wait(20)
+
     def kill(self) -> None:
         if self.running:
             self.running.kill()
@@ -73,6 +78,7 @@ def test_a_kill_between_post_and_record_tells_twice_and_loses_and_reorders_nothi
             until(lambda deaths=deaths: len(killed) == deaths, 30)
         process.start()
         until(lambda: not _behind(world) and len(system.posted) == 6, 30)
+    assert process.end() == 0
     told = [(each.event["data"]["campaign"], each.type, each.message) for each in system.posted]
     assert {message for *_, message in told if sum(message == m for *_, m in told) == 2} == set(killed)
     once = dict.fromkeys(told)
