@@ -20,7 +20,7 @@ with workflow.unsafe.imports_passed_through():
 
 _EXAMPLE = '{"bench": "lab", "verb": "permit_join", "actor": "ann"}'
 _ORDER = TypeAdapter(DeskOrder)
-_TAKEN_WITHIN = timedelta(seconds=20)
+_TAKEN_WITHIN = timedelta(seconds=10)
 _DONE_WITHIN = timedelta(minutes=1)
 
 

@@ -1,14 +1,18 @@
 """The bench worker on a real Temporal and a real PostgreSQL: campaigns over ZigBee, and the bench's desk."""
 
 import asyncio
+import json
 from itertools import count
 
 import pytest
 
-from hanwave.client import RefusedError
+from hanwave import names
+from hanwave.client import EngineError
 from hanwave.ledger import audit
 from hanwave.ledger.database import LedgerError
-from tests.bench.worker import BAD, FAST, GOOD, at_work, euis, fleet, give, release
+from tests.bench.worker import BAD, FAST, GOOD, at_work, fleet, give, release
+from tests.support.command import run_beside
+from tests.support.ledger import US
 
 pytestmark = [
     pytest.mark.bench,
@@ -145,16 +149,50 @@ async def test_a_coordinator_that_is_lost_is_found_again_and_the_device_goes_on_
     assert (books.discards, len(set(books.offsets))) == (0, books.blocks)
 
 
-async def test_the_desk_lists_lets_join_and_forgets_and_says_what_it_cannot(world, temporal, name):
-    first, second = euis(2)
+async def command(*arguments):
+    ran = await run_beside("bench", *arguments, "--json")
+    assert ran.code == 0, ran.err
+    return json.loads(ran.out)
+
+
+async def test_the_commands_list_let_join_update_pass_and_forget_and_say_what_they_cannot(
+    world, temporal, ledger_dsn, name, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HANWAVE_POSTGRES__DSN", ledger_dsn)
+    monkeypatch.setenv("HANWAVE_TEMPORAL__ADDRESS", temporal.service_client.config.target_host)
+    monkeypatch.setenv("HANWAVE_USER_ID", US)
+    give(world, release())
+    first, second = fleet(world, 2)
+    at = ("--bench", name)
     async with at_work(world, temporal, name, devices=2) as bench, bench.client() as client:
-        desk = client.bench(name)
+        nobody = asyncio.create_task(client.bench("nobody").devices())
         await until(lambda: bench.link.radio and all(d.is_initialized for d in bench.link.radio.devices.values()))
-        assert [(each.eui, each.ready) for each in await desk.devices()] == [(first, True), (second, True)]
-        assert await desk.permit_join(60, actor="ann") == 60
-        await desk.forget(second, actor="ann")
-        assert [each.eui for each in await desk.devices()] == [first]
-        with pytest.raises(RefusedError, match="not on this coordinator's network"):
-            await desk.forget(second, actor="ann")
-    said = bench.value("SELECT string_agg(verb || ' ' || subject, ', ' ORDER BY id) FROM note WHERE actor = 'ann'")
-    assert said == f"bench permit_join bench/{name}, bench forget device/{second}"
+        assert [(each["eui"], each["ready"]) for each in (await command("devices", *at))["devices"]] == [
+            (first, True),
+            (second, True),
+        ]
+        assert (await command("permit-join", "--seconds", "60", *at))["joining_for"] == 60
+        assert (await command("update", "ppmid-2", first, "--name", name, *at))["funnel"] == {"settled": 1}
+        assert (await command("pass", name))["stage"] == "lab_passed"
+        await command("forget", second, *at)
+        assert [each["eui"] for each in (await command("devices", *at))["devices"]] == [first]
+        gone = await run_beside("bench", "forget", second, *at)
+        assert (gone.code, "not on this coordinator's network" in gone.err) == (1, True)
+        with pytest.raises(EngineError, match="nobody works at bench 'nobody'"):
+            await nobody
+    verbs = "SELECT string_agg(verb, ', ' ORDER BY id) FROM note WHERE verb LIKE 'bench %' OR verb = 'pass_lab'"
+    assert bench.value(verbs) == "bench permit_join, pass_lab, bench forget"
+
+
+async def test_the_engines_own_cancel_reaches_the_device(world, temporal, name):
+    give(world, release(size=8_000))
+    (device,) = fleet(world, 1)
+    async with at_work(world, temporal, name, devices=1, rest=0.03) as bench, bench.client() as client:
+        await client.start(name, request(name))
+        await until(lambda: bench.device(device).books.blocks > 3)
+        await temporal.get_workflow_handle(names.device_id(name, device)).cancel()
+        await until(lambda: bench.device(device).books.aborts)
+        await until(lambda: world.count("campaign_device", "state = 'closed'"))
+    told = "SELECT detail FROM device_event WHERE kind = 'delivery_failed'"
+    assert bench.value(told) == "cancelled; the device was told"
