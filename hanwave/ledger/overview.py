@@ -141,9 +141,9 @@ def _next_due(connection: Connection, name: str, now: datetime) -> datetime | No
     found: datetime | None = connection.execute(
         text(
             # A look into the index for each step, however many devices the wave has.
-            "SELECT min(first.due_at) FROM wave w, unnest(CAST(:steps AS text[])) AS step,"
+            "SELECT min(first.due_at) FROM wave w, unnest(CAST(:steps AS text[])) AS s(step),"
             " LATERAL (SELECT d.due_at FROM campaign_device d WHERE d.campaign = w.campaign AND d.wave = w.number"
-            " AND d.step = step AND d.due_at > :now ORDER BY d.due_at LIMIT 1) AS first"
+            " AND d.step = s.step AND d.due_at > :now ORDER BY d.due_at LIMIT 1) AS first"
             " WHERE w.campaign = :name AND w.opened_at IS NOT NULL AND w.closed_at IS NULL"
         ),
         {"name": name, "now": now, "steps": list(Step)},

@@ -169,7 +169,9 @@ def test_the_page_and_when_say_what_is_closed_and_until_when(world):
     with world.engine.connect() as connection:
         page = progress.progress(connection, "spring", world.now)
         openings = windows.openings(connection, "spring", world.now)
-        assert overview.view(connection, "spring", MONDAY).held == []
+        opened = overview.view(connection, "spring", MONDAY)
+    assert (opened.held, opened.next_due) == ([], None)
+    assert page.next_due == MONDAY
     assert page.waits_for == f"wave 1 to close; 2 devices not now: {SHUT}"
     assert [str(each) for each in openings] == [
         "the distribution window is open for 2 devices in South",
