@@ -133,10 +133,11 @@ def _stop(connection: Connection) -> tuple[int, datetime]:
     return found
 
 
-# Of two open updates of one device the one that has its lease, or is the older, is asked.
+# Of two open updates of one device the one that has its lease, or is the older, is asked. On a bench each update asks its
+# device itself where it stands, before it goes on.
 _OPEN = """
     FROM campaign_device u JOIN campaign c ON c.name = u.campaign JOIN device d ON d.eui = u.eui
-    WHERE c.closed_at IS NULL AND u.state NOT IN ('settled', 'closed') AND u.id = coalesce(
+    WHERE c.route = 'dcc' AND c.closed_at IS NULL AND u.state NOT IN ('settled', 'closed') AND u.id = coalesce(
         (SELECT l.update_id FROM lease l WHERE l.eui = u.eui),
         (SELECT min(v.id) FROM campaign_device v JOIN campaign k ON k.name = v.campaign
          WHERE v.eui = u.eui AND k.closed_at IS NULL AND v.state NOT IN ('settled', 'closed')))
