@@ -42,11 +42,15 @@ class Guarded:
 def stop_if_restored(ledger: Engine, witness: Witness, actor: str, now: datetime) -> str | None:
     """Stop everything where the ledger lacks what this process saw; the sentence that says so."""
     with ledger.begin() as connection:
-        why = witness.missing(connection)
-        if why is None:
+        lost = witness.missing(connection)
+        if lost is None:
             return None
-        reconcile.stop_all(connection, why, actor, now)
+        reconcile.stop_all(connection, lost.what, actor, now, lost.seen)
     # The stop is in the ledger now, and outlasts this process; what is missing stays missing.
     witness.forget()
-    _LOG.error("the ledger was restored to an earlier copy: %s. Everything forward is stopped: %s", why, reconcile.ASK)
-    return f"the ledger was restored to an earlier copy: {why}"
+    # What was read by these connections may be of the ledger that was, where it was put back below them.
+    ledger.dispose()
+    _LOG.error(
+        "the ledger was restored to an earlier copy: %s. Everything forward is stopped: %s", lost.what, reconcile.ASK
+    )
+    return f"the ledger was restored to an earlier copy: {lost.what}"

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from sqlalchemy import Engine
 
+from activities import clocks
 from hanwave import settings
 from hanwave.cli.ledger_option import Actor, Database, actor_or_user, now, open_ledger
 from hanwave.cli.output import AsJson, emit
@@ -39,6 +40,8 @@ def reconcile(
         raise HanwaveError("--reason is empty: it should say why")
     who = actor_or_user(actor)
     with open_ledger(database) as ledger:
+        # By the time of the stop it is known which restore something was lost in.
+        clocks.check(ledger, now)
         found = _go_on(ledger, reason, who) if go_on else _find_out(ledger, reason, who)
         left = f"{found.unsent} questions wait to be sent, {found.unrouted} messages to be routed; "
         done = "it goes on" if go_on else f"{left}`hanwave reconcile --go-on` once enough have answered"

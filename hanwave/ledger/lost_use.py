@@ -42,9 +42,9 @@ def restate(connection: Connection, user_id: str, variant: str, sent: int, said:
     counted = connection.execute(_COUNTED, {"user": user_id, "variant": variant}).one()
     if counted.units is None:
         raise LedgerError(f"no restore has counted SR {variant} of {user_id} at its worst: there is nothing to restate")
-    if not 0 <= sent <= counted.units:
+    if not 0 <= sent <= counted.worst:
         raise LedgerError(
-            f"{sent} requests of SR {variant} cannot have been sent: {counted.units} is all that its thresholds left room for"
+            f"{sent} requests of SR {variant} cannot have been sent: {counted.worst} is all that its thresholds left room for"
         )
     values = {"user": user_id, "variant": variant, "at": counted.at, "units": sent - counted.units}
     connection.execute(_COUNT, values)
@@ -59,9 +59,18 @@ _COUNT = text(
     "INSERT INTO request_use (user_id, variant, permit_class, at, requests, devices)"
     " VALUES (:user, :variant, 'forward', :at, :units, :units)"
 )
+# The minute's rows are added together in time; what was counted at first is in the note of whoever restated it first.
 _COUNTED = text(
-    "SELECT sum(requests) AS units, max(at) AS at FROM request_use"
-    " WHERE user_id = :user AND variant = :variant AND permit_class = 'forward' AND campaign IS NULL AND at >= ("
-    "  SELECT max(at) FROM request_use"
-    "  WHERE user_id = :user AND variant = :variant AND permit_class = 'forward' AND campaign IS NULL)"
+    """
+    WITH counted AS (
+        SELECT sum(requests) AS units, max(at) AS at FROM request_use
+        WHERE user_id = :user AND variant = :variant AND permit_class = 'forward' AND campaign IS NULL AND at >= (
+            SELECT max(at) FROM request_use
+            WHERE user_id = :user AND variant = :variant AND permit_class = 'forward' AND campaign IS NULL)
+    )
+    SELECT units, at, greatest(units, (
+        SELECT max((n.document ->> 'counted')::bigint) FROM note n WHERE n.verb = 'restate budget'
+        AND n.subject = 'user/' || :user AND n.document ->> 'variant' = :variant AND n.at >= counted.at)) AS worst
+    FROM counted
+    """
 )

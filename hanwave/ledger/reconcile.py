@@ -48,14 +48,19 @@ class Reconciled:
 
 
 def open_stop(connection: Connection) -> tuple[int, datetime] | None:
-    """The stop of a restored ledger, and since when; None where none is open."""
-    row = connection.execute(
+    """The stop of a restored ledger, the last where it was restored again, and since when; None where none is open."""
+    found = _open_stops(connection)
+    return found[-1] if found else None
+
+
+def _open_stops(connection: Connection) -> list[tuple[int, datetime]]:
+    rows = connection.execute(
         text(
             "SELECT s.id, s.at FROM stop s JOIN note n ON n.verb = 'restored' AND (n.document ->> 'stop')::bigint = s.id"
-            " WHERE s.lifted_at IS NULL ORDER BY s.id LIMIT 1"
+            " WHERE s.lifted_at IS NULL ORDER BY s.id"
         )
-    ).first()
-    return (row.id, row.at) if row else None
+    )
+    return [(row.id, row.at) for row in rows]
 
 
 def is_done_since(connection: Connection, at: datetime) -> bool:
@@ -67,13 +72,14 @@ def is_done_since(connection: Connection, at: datetime) -> bool:
     return connection.execute(statement, {"at": at}).first() is not None
 
 
-def stop_all(connection: Connection, why: str, actor: str, now: datetime) -> int:
-    """Stop everything forward, give up what is unanswered, jump the counters, and count the budgets as used; again, nothing.
+def stop_all(connection: Connection, why: str, actor: str, now: datetime, seen: datetime | None = None) -> int:
+    """Stop everything forward, give up what is unanswered, jump the counters, and count the budgets as used.
 
-    The stop's id.
+    The stop's id. Again, nothing; but what was seen (aware UTC) after the stop, and is lost, was lost in another restore.
     """
     stops.lock(connection)
-    if known := open_stop(connection):
+    known = open_stop(connection)
+    if known and (seen is None or seen <= known[1]):
         return known[0]
     reason = f"the ledger was restored to an earlier copy ({why}): {ASK}"
     stop_id = stops.stop(connection, stops.Scope("all"), "halt", reason, actor, now)
@@ -220,7 +226,7 @@ def go_on(connection: Connection, reason: str, actor: str, now: datetime) -> Rec
         holds.place(connection, holds.NewHold("device", eui, why, actor), now)
     # The warden found workflows that the copy did not expect to have ended: they have begun anew.
     of_warden = [s.id for s in stops.open_stops(connection) if s.actor == "warden" and s.at >= found.since]
-    for stop_id in {found.stop_id, *of_warden}:
+    for stop_id in {*(stop_id for stop_id, _ in _open_stops(connection)), *of_warden}:
         stops.lift(connection, stop_id, reason, actor, now)
     document = {"stop": found.stop_id, "asked": found.asked, "silent": found.silent, "left": found.left}
     notes.add(connection, Said(actor, "reconciled", "all", reason, document), now)

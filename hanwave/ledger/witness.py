@@ -13,11 +13,18 @@ import os
 import threading
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, TextClause, text
 
 from hanwave.ledger import reconcile
+
+
+class Lost(NamedTuple):
+    """What a process saw and the ledger lacks, in words, and when it was seen (aware UTC)."""
+
+    what: str
+    seen: datetime
 
 
 class Witness:
@@ -32,17 +39,17 @@ class Witness:
         except (OSError, ValueError):
             self._seen = {}
 
-    def missing(self, connection: Connection) -> str | None:
-        """What this process saw and the ledger lacks, in words; None where it lacks nothing, or has been reconciled since."""
+    def missing(self, connection: Connection) -> Lost | None:
+        """What this process saw and the ledger lacks; None where it lacks nothing, or has been reconciled since."""
         seen = self._seen
         if request := seen.get("request"):
             statement = text("SELECT 1 FROM outbox WHERE request_id = :id")
             if _lacks(connection, statement, request):
-                return f"it lacks the request {request['id']}, which was to be sent"
+                return Lost(f"it lacks the request {request['id']}, which was to be sent", _at(request))
         if link := seen.get("audit"):
             statement = text("SELECT 1 FROM audit WHERE seq = :seq AND hash = :hash")
             if _lacks(connection, statement, link):
-                return f"it lacks link {link['seq']} of the audit chain, which was seen"
+                return Lost(f"it lacks link {link['seq']} of the audit chain, which was seen", _at(link))
         return None
 
     def sends(self, request_id: str, now: datetime) -> None:
@@ -69,7 +76,11 @@ def _lacks(connection: Connection, statement: TextClause, seen: dict[str, Any]) 
     values = {name: value for name, value in seen.items() if name != "at"}
     if connection.execute(statement, values).first():
         return False
-    return not reconcile.is_done_since(connection, datetime.fromisoformat(seen["at"]))
+    return not reconcile.is_done_since(connection, _at(seen))
+
+
+def _at(seen: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(seen["at"])
 
 
 def _write(path: Path, text: str) -> None:

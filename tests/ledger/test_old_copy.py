@@ -7,8 +7,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
+from activities.guard import stop_if_restored
 from hanwave.identifiers import RequestID
 from hanwave.ledger import beats, campaigns, database, reconcile, waves
+from hanwave.ledger.witness import Witness
 from hanwave.rollout.device import State
 from hanwave.rollout.events import Kind, Leg
 from hanwave.rollout.policy import Policy, Wave
@@ -142,6 +144,29 @@ def test_a_burst_of_counters_before_the_loss_is_jumped_over(world, copied, age):
     assert min(counters(copy)) > burst
     assert standing(copy).unsent == 2
     assert reconcile.JUMP >= 2 * 500_000
+
+
+def test_a_ledger_that_is_restored_again_in_mid_reconciliation_gives_no_counter_out_twice(world, copied, tmp_path):
+    ids = world.campaign(world.fleet(3))
+    stop_all(world)
+    copy = copied()
+    world.later(seconds=1)
+    ask_devices(world)
+    gateway, used = Witness(tmp_path / "gateway.json"), counters(world)
+    send_questions(world)
+    gateway.sends("the last question", world.now)
+    copy.now = world.now + timedelta(minutes=5)
+    assert stop_if_restored(copy.engine, gateway, "gateway", copy.now)
+    # The warden saw what it lacks before the first stop: that is the first restore, and dealt with.
+    warden = Witness(tmp_path / "warden.json")
+    warden.sends("lost with the first", copy.now - timedelta(hours=1))
+    assert stop_if_restored(copy.engine, warden, "warden", copy.now)
+    assert copy.count("stop", "lifted_at IS NULL") == 2
+    assert ask_devices(copy) == len(ids)
+    assert not set(used) & set(counters(copy))
+    send_questions(copy)
+    go_on(copy)
+    assert copy.count("stop", "lifted_at IS NULL") == 0
 
 
 def start(connection, world: World, euis: list[str], policy: Policy) -> None:
