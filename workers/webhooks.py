@@ -37,9 +37,12 @@ def _now() -> datetime:
 
 
 def poster(told: settings.Webhooks, loop: asyncio.AbstractEventLoop) -> Post:
-    """How a thread sends an event: signed by the hook's secrets as they are now, so that a new one needs no restart."""
+    """How a thread sends an event: signed by the hook's secrets as they are now, so that a new one needs no restart.
+
+    SettingsError where the file of those who certify the systems cannot be used.
+    """
     client = httpx.AsyncClient(
-        verify=ssl.create_default_context(cafile=told.ca),
+        verify=_trusted(told),
         timeout=PATIENCE_SECONDS,
         limits=httpx.Limits(max_connections=webhooks.MOST),
         follow_redirects=False,
@@ -55,11 +58,20 @@ def poster(told: settings.Webhooks, loop: asyncio.AbstractEventLoop) -> Post:
             return judged(sending.result(2 * PATIENCE_SECONDS))
         except HanwaveError as error:
             return Refused(str(error))
-        except (httpx.HTTPError, TimeoutError) as error:
-            # Of what kind alone: its text may repeat the address.
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, TimeoutError) as error:
+            # An address that was added when less was refused is no reason to be told of nothing in silence. Of what kind alone: its text may repeat the address.
             return Refused(f"it could not be reached: {type(error).__name__}")
 
     return post
+
+
+def _trusted(told: settings.Webhooks) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=told.ca)
+    except OSError as error:
+        raise settings.SettingsError(
+            f"the setting webhooks.ca names {told.ca}, which should be a file of certificates in PEM: {error.strerror}"
+        ) from error
 
 
 async def _send(client: httpx.AsyncClient, url: str, body: bytes, sent: dict[str, str]) -> int:

@@ -1,5 +1,6 @@
 """`hanwave webhook`: which of the supplier's own systems are told of campaigns, and what of it they did not take."""
 
+import sys
 from dataclasses import asdict
 from typing import Annotated
 
@@ -12,6 +13,8 @@ from hanwave.ledger.database import connect
 
 app = typer.Typer(no_args_is_help=True, help="Tell the supplier's own systems of campaigns, by signed HTTPS requests.")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The webhook's name.")]
+_LONGEST = 4_000
+"""Characters of an address that is read from standard input."""
 
 
 @app.command(epilog="Example: hanwave webhook add billing https://events.example.com/hanwave")
@@ -19,7 +22,12 @@ def add(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="A short name: a-z, 0-9 and '-'. Its secret's file has it.")
     ],
-    url: Annotated[str, typer.Argument(metavar="URL", help="Where events are posted to: https://...")],
+    url: Annotated[
+        str,
+        typer.Argument(
+            metavar="URL", help="Where events are posted to: https://..., or - for a line of standard input (a secret)."
+        ),
+    ],
     database: Database = None,
     actor: Actor = None,
     as_json: AsJson = False,
@@ -28,6 +36,8 @@ def add(
     # Here and not above: a command's help need not wait for them.
     from hanwave import settings, webhook_secrets  # noqa: PLC0415
 
+    if url == "-":
+        url = sys.stdin.readline(_LONGEST).strip()
     webhooks.check(name, url)
     secret = webhook_secrets.ensure(settings.needed(settings.load().webhooks, "webhooks").secrets, name)
     with open_ledger(database) as ledger, connect(ledger) as connection:

@@ -11,8 +11,8 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from hanwave.errors import HanwaveError
@@ -28,9 +28,16 @@ class LedgerError(HanwaveError):
 
 def engine(dsn: str, *, pool: int = 10) -> Engine:
     """An engine for a postgresql:// DSN; pool is the most connections kept open. LedgerError where it is no such DSN."""
-    if not dsn.startswith("postgresql://"):
-        raise LedgerError("the ledger's DSN should begin with postgresql://")
-    url = dsn.replace("postgresql://", "postgresql+psycopg://", 1)
+    try:
+        url = make_url(dsn)
+    except (ArgumentError, ValueError):  # the latter of a port that is no number
+        url = None
+    if url is None or url.drivername != "postgresql":
+        # What it holds is not repeated: it may have a password.
+        raise LedgerError(
+            "the ledger's DSN should begin with postgresql://, as in postgresql://user@host:5432/database"
+        )
+    url = url.set(drivername="postgresql+psycopg")
     # What a statement that fails was given is a message, a home or a meter point: it belongs in no log and no history.
     made = create_engine(url, pool_size=pool, max_overflow=pool, hide_parameters=True)
     event.listen(made, "checkout", _check_idle)

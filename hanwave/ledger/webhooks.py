@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import Connection, Engine, Row, text
 
 from hanwave import words
-from hanwave.ledger import notes, webhook_events
+from hanwave.ledger import notes, scopes, webhook_events
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.webhook_events import Event
 
@@ -44,13 +44,18 @@ Post = Callable[[str, str, Event], Refused | None]
 
 
 def check(name: str, url: str) -> None:
-    """Refuse a name that is no file's, or an address that is not HTTPS or holds a password."""
+    """Refuse a name that is no file's, or an address that is not HTTPS, that cannot be posted to, or holds a password."""
+    # Here and not above: a command's help need not wait for it.
+    import httpx  # noqa: PLC0415
+
     if not _NAME.fullmatch(name):
         raise LedgerError(f"the webhook's name {name[:50]!r} should be of a-z, 0-9 and '-', at most 40, as in billing")
     try:
         parts = urlsplit(url)
         good = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0 and not parts.fragment
-    except ValueError:
+        # What will post there has its own view of hosts: [v1.x] and xn--a are none to it.
+        good = good and bool(httpx.URL(url).host)
+    except (ValueError, httpx.InvalidURL):
         good = False
     if not good or "@" in url or not url.isprintable() or " " in url:
         raise LedgerError(
@@ -89,8 +94,13 @@ def remove(
 
 
 def resend(connection: Connection, name: str, what: "Again", now: datetime, user_id: str | None = None) -> int:
-    """Go on with what was given up, or go back to an event; how many campaigns are told again."""
-    _known(connection, name, user_id)
+    """Go on with what was given up, or go back to an event; how many campaigns are told again.
+
+    LedgerError where the campaign is not of the User ID whose campaigns alone the hook is told of, whoever asks.
+    """
+    own = _known(connection, name, user_id)
+    if own and what.campaign:
+        scopes.named(connection, "campaign", what.campaign, own)
     values = {"name": name, "campaign": what.campaign, "seq": _place(connection, what)}
     done = connection.execute(_AGAIN_FROM if what.after else _AGAIN, values).rowcount
     if not done:
@@ -146,12 +156,14 @@ _PLACE = text(
 )
 
 
-def _known(connection: Connection, name: str, user_id: str | None) -> None:
-    """Refuse a name that is no hook's; else hold its row, so that nobody is telling it meanwhile."""
-    statement = text(f"SELECT 1 FROM webhook WHERE name = :name AND {_OF} FOR UPDATE")
-    if connection.execute(statement, {"name": name, "user": user_id}).first() is None:
+def _known(connection: Connection, name: str, user_id: str | None) -> str | None:
+    """Whose campaigns a hook is told of (None: everybody's), and its row held, so that nobody is telling it meanwhile."""
+    statement = text(f"SELECT user_id FROM webhook WHERE name = :name AND {_OF} FOR UPDATE")
+    if (found := connection.execute(statement, {"name": name, "user": user_id}).one_or_none()) is None:
         known = [each.name for each in listed(connection, user_id)]
         raise LedgerError(f"there is no webhook {name[:50]!r}; there are {', '.join(known)[:100] or 'none'}")
+    own: str | None = found.user_id
+    return own
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Webhooks on a real ledger and a real HTTPS receiver: in order, at least once, under one id, and none for another's sake."""
 
 import asyncio
+import io
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -296,6 +297,24 @@ def test_each_user_id_hears_of_its_own_campaigns_and_everybody_of_what_stops_all
             webhooks.remove(connection, "billing", "mine now", "eve", world.now, OTHER)
 
 
+def test_nobody_has_a_hook_told_again_of_a_campaign_that_is_not_of_its_user_id(world):
+    world.campaign(world.fleet(1))
+    say(world, "approve", reason="a secret of ours")
+    hook(world, "theirs", user_id=OTHER)
+    for after in (None, START):
+        for asks in (OTHER, None):
+            with world.engine.begin() as connection, pytest.raises(LedgerError, match="no campaign 'spring'"):
+                webhooks.resend(connection, "theirs", Again("eve", "spring", after), world.now, asks)
+    post = Posts()
+    assert tell(world, post, "theirs") == []
+    control.halt(world.engine, Scope("all"), "storm", "ann", patience=0)
+    tell(world, post, "theirs")
+    with world.engine.begin() as connection:
+        assert webhooks.resend(connection, "theirs", Again("eve", "", START), world.now, OTHER) == 1
+    tell(world, post, "theirs")
+    assert post.types == ["halted"] * 2
+
+
 @pytest.mark.parametrize(
     ("name", "url"),
     [
@@ -391,8 +410,10 @@ async def test_who_takes_a_post_and_never_answers_is_not_waited_for(commands, to
     }
 
 
-def test_no_secret_and_no_address_gets_into_the_ledgers_audit(commands, told):
-    command("add", "billing", "https://events.example.com/T0K3N?key=T0K3N")
+def test_no_secret_and_no_address_gets_into_the_ledgers_audit(commands, told, monkeypatch):
+    # From standard input, so that no list of processes and no shell's history has it either.
+    monkeypatch.setattr("sys.stdin", io.StringIO("https://events.example.com/T0K3N?key=T0K3N\n"))
+    assert command("add", "billing", "-")["url"] == "https://events.example.com/T0K3N?key=T0K3N"
     command("remove", "billing", "--reason", "gone")
     audit.catch_up(commands.engine)
     said = b"".join(audit.export(commands.engine)).decode()
