@@ -10,7 +10,7 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -40,20 +40,36 @@ def examine(folder: Path | None) -> Iterator[Finding]:
         yield Finding("settings", str(error), "correct it; the rest cannot be checked until then")
         return
     yield Finding("settings", f"read, for the environment {settings.environment}")
+    for name, remedy, check in _checks(settings, folder if folder is not None else settings.state):
+        yield from _made(name, remedy, check)
+
+
+def _checks(settings: Settings, folder: Path) -> Iterator[tuple[str, str, Callable[[], Iterable[Finding]]]]:
+    """Each check, what it is of, and what to look at where it cannot be made."""
     embedded = settings.environment is Environment.EMULATOR
-    yield _packages(embedded=embedded)
+    install, choose = "reinstall hanwave on this machine", "choose another state folder with --state"
+    yield "packages", install, lambda: [_packages(embedded=embedded)]
     if embedded:
-        yield _runs("PostgreSQL", lambda: binary("postgres"))
-        yield _runs("Temporal", temporal_binary)
-    folder = folder if folder is not None else settings.state
-    yield _disk(folder)
-    yield _state_folder(folder)
-    yield from _stack(folder)
-    yield from _files(settings)
-    yield from pairs(settings)
-    yield from ledger(settings)
-    yield temporal(settings)
-    yield from dcc(settings)
+        yield "PostgreSQL", install, lambda: [_runs("PostgreSQL", lambda: binary("postgres"))]
+        yield "Temporal", install, lambda: [_runs("Temporal", temporal_binary)]
+    yield "disk", choose, lambda: [_disk(folder)]
+    yield "state folder", choose, lambda: [_state_folder(folder)]
+    yield "stack", choose, lambda: _stack(folder)
+    yield "files", "correct the paths in the settings", lambda: _files(settings)
+    yield "keys", "correct the paths in the settings", lambda: pairs(settings)
+    yield "database", "correct postgres.dsn", lambda: ledger(settings)
+    yield "temporal", "correct the address, certificate and key under [temporal]", lambda: [temporal(settings)]
+    yield "dcc", "correct the settings under [dcc]", lambda: dcc(settings)
+
+
+def _made(name: str, remedy: str, check: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+    """A check's findings; whatever ends it is one too, so that the others are made."""
+    try:
+        yield from check()
+    except HanwaveError as error:
+        yield Finding(name, str(error), remedy)
+    except Exception as error:  # noqa: BLE001 - of what kind alone: its text may repeat an address with its password
+        yield Finding(name, f"it cannot be checked ({type(error).__name__})", remedy)
 
 
 def _system() -> Finding:
@@ -103,9 +119,11 @@ def _disk(folder: Path) -> Finding:
 def _state_folder(folder: Path) -> Finding:
     if not folder.exists():
         parent = next(path for path in folder.absolute().parents if path.exists())
-        if os.access(parent, os.W_OK):
+        if parent.is_dir() and os.access(parent, os.W_OK):
             return Finding("state folder", f"{folder} is not there yet; `hanwave up` makes it")
         return Finding("state folder", f"{folder} cannot be made under {parent}", "choose another with --state")
+    if not folder.is_dir():
+        return Finding("state folder", f"{folder} is no folder", "choose another with --state")
     status = folder.stat()
     if status.st_uid != os.geteuid():
         found = f"{folder} belongs to user {status.st_uid}, and you are user {os.geteuid()}"
@@ -138,6 +156,8 @@ def _files(settings: Settings) -> Iterator[Finding]:
     """Every certificate and key that the settings name."""
     sections = {name: getattr(settings, name) for name in ("temporal", "dcc", "receive", "signing", "trust")}
     sections |= {f"suppliers.{name}": signing for name, signing in settings.suppliers.items()}
+    if settings.webhooks and settings.webhooks.ca:
+        yield _certificates("webhooks.ca", settings.webhooks.ca)
     for section, held in sections.items():
         for field in type(held).model_fields if held else ():
             value = getattr(held, field)

@@ -131,9 +131,9 @@ def _webhooks(connection: Connection, settings: Settings) -> Iterator[Finding]:
         except HanwaveError as error:
             yield Finding(name, str(error), "mend the file: one line, as `hanwave webhook add` makes it")
             continue
-        given_up = [each.campaign for each in hook.behind if each.gave_up_at]
+        given_up = [each for each in hook.behind if each.gave_up_at]
         if given_up:
-            found = f"it is told no more of {len(given_up)} campaigns: {hook.behind[0].error}"
+            found = f"it is told no more of {len(given_up)} campaigns: {given_up[0].error}"
             yield Finding(name, found, f"mend that, then: hanwave webhook resend {hook.name}")
         else:
             yield Finding(name, f"{sum(each.events for each in hook.behind)} events wait to be taken")
@@ -169,6 +169,8 @@ def _handshake(told: Dcc, host: str, port: int) -> Finding:
     except ssl.SSLError as error:
         found = f"{where} does not take our certificate: {error.reason}"
         return Finding(name, found, "have the DCC say whether it knows dcc.certificate, and until when")
+    except UnicodeError:
+        return Finding(name, f"{where} is no host's name", "correct the addresses under [dcc]")
     except OSError as error:
         found = f"{where} cannot be reached: {error.strerror or error}"
         return Finding(name, found, "start it (`hanwave up` starts the emulator), or have the way to the DCC mended")

@@ -24,6 +24,8 @@ from tests.support.ledger import World
 from tests.support.receiving import HOST, Tls, free_port
 
 pytestmark = pytest.mark.ledger
+BUSY = Refused("it answered 503")
+UNCHECKED = "it cannot be checked"
 
 
 @pytest.fixture
@@ -103,6 +105,18 @@ def test_a_webhook_without_its_secret_or_given_up_is_named(doctor, tmp_path, mon
     assert "webhooks" not in findings()
 
 
+def test_the_error_that_is_shown_is_of_a_campaign_that_was_given_up(doctor, tmp_path, monkeypatch):
+    with doctor.engine.begin() as connection:
+        webhooks.add(connection, "billing", "https://127.0.0.1/", "ann", doctor.now)
+        for campaign in ("autumn", "spring"):
+            notes.add(connection, notes.Said("ann", "plan", f"campaign/{campaign}"), doctor.now)
+        webhooks.webhook_events.number(connection)
+    answer = lambda _name, _url, event: Refused("it answered 410", gone=True) if b"spring" in event.body else BUSY
+    while webhooks.tell_one(doctor.engine, "billing", answer, lambda: doctor.now, timedelta(days=3)) is not None:
+        continue
+    assert findings()["webhook billing"]["found"] == "it is told no more of 1 campaigns: it answered 410"
+
+
 def dcc(monkeypatch: pytest.MonkeyPatch, tls: Tls, port: int, name: str = "dcc") -> None:
     for service in ("transform", "send_command", "non_device"):
         monkeypatch.setenv(f"HANWAVE_DCC__{service.upper()}_URL", f"https://{HOST}:{port}/{service}")
@@ -179,3 +193,47 @@ def test_signing_keys_that_do_not_belong_together_or_are_anothers_are_named(doct
     assert f"user_id is {ACCESS_CONTROL_BROKER}" in findings()["signing keys"]["found"]
     monkeypatch.setenv("HANWAVE_SIGNING__XML_KEY", "gbcs.key")
     assert "is not the one that xml.pem certifies" in findings()["signing keys"]["found"]
+
+
+@pytest.mark.parametrize(
+    ("held", "wrong"),
+    [
+        (
+            {
+                "state": "x" * 300,
+                "postgres__dsn": "postgresql://u:T0K3N@h:notaport/db",
+                "temporal__certificate": "server.pem",
+                "dcc__send_command_url": "https://x..y/",
+                "webhooks__ca": "nothere.pem",
+            },
+            {
+                "disk": f"{UNCHECKED} (OSError)",
+                "state folder": f"{UNCHECKED} (OSError)",
+                "database": "should begin with postgresql://",
+                "temporal": f"{UNCHECKED} (ValueError)",
+                "dcc": "x..y:443 is no host's name",
+                "webhooks.ca": "nothere.pem cannot be read: No such file",
+            },
+        ),
+        (
+            {"state": "server.pem", "postgres__dsn": "postgres://u:T0K3N@h/db", "temporal__address": "not an address"},
+            {
+                "state folder": "server.pem is no folder",
+                "database": "should begin with postgresql://",
+                "temporal": f"{UNCHECKED} (ValueError)",
+            },
+        ),
+        ({"state": "server.pem/state"}, {"state folder": "server.pem/state cannot be made under"}),
+    ],
+)
+def test_settings_that_make_a_check_impossible_are_findings_and_end_nothing(doctor, tmp_path, monkeypatch, held, wrong):
+    tls = Tls(tmp_path)
+    tls.file("server.pem")
+    dcc(monkeypatch, tls, 1)
+    monkeypatch.setenv("HANWAVE_WEBHOOKS__SECRETS", "secrets")
+    for name, value in held.items():
+        monkeypatch.setenv(f"HANWAVE_{name.upper()}", value)
+    told = [each for each in json.loads(run("doctor", "--json").out)["findings"] if not each["well"]]
+    assert "T0K3N" not in json.dumps(told)
+    for check, found in wrong.items():
+        assert [each for each in told if each["check"] == check and found in each["found"] and each["remedy"]], told
