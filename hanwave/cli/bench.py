@@ -96,10 +96,12 @@ def pass_(
 ) -> None:
     """Take a bench campaign whose gates all passed as the evidence that its release passed the lab (lab_passed)."""
     from hanwave.ledger import releases  # noqa: PLC0415
+    from hanwave.settings import Environment, load  # noqa: PLC0415
 
+    training = load().environment is Environment.EMULATOR
     with open_ledger(database) as ledger, ledger.begin() as connection:
         check_own(connection, campaign)
-        release = releases.pass_lab(connection, campaign, actor_or_user(actor), now())
+        release = releases.pass_lab(connection, campaign, actor_or_user(actor), now(), training=training)
     emit({"release": release, "stage": "lab_passed", "evidence": campaign}, as_json=as_json)
 
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 from sqlalchemy import Connection, text
 
 from hanwave.firmware.image import Form
-from hanwave.ledger import campaigns, checks, permit, releases, stops, waves, windows
+from hanwave.ledger import beats, campaigns, checks, holds, permit, releases, stops, waves, windows
 from hanwave.ledger.checks import NotNow
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.standing import Fact, Folded, record, standings
@@ -60,15 +60,23 @@ class Hand(StrEnum):
     ABORT = "abort"
 
 
-def due(connection: Connection, update_id: int, now: datetime, of: tuple[str, str] | None = None) -> Due | str:
-    """What is due to an update's device; a sentence where nothing is.
+def due(
+    connection: Connection, update_id: int, route: str, now: datetime, of: tuple[str, str] | None = None
+) -> Due | str:
+    """What is due to an update's device on the bench of that route; a sentence where nothing is.
 
-    LedgerError where there is no such update, or it is not of that campaign and device, where they are given.
+    LedgerError where there is no such update, it goes by another route, or it is not of that campaign and device, where
+    they are given.
     """
     found = next(iter(standings(connection, [update_id], now)), None)
     if found is None or of not in (None, (found.campaign, found.eui)):
         raise LedgerError(
             f"update {update_id} is not that device's in that campaign: a campaign starts its devices itself"
+        )
+    its = campaigns.frame(connection, found.campaign).route
+    if its != route:
+        raise LedgerError(
+            f"campaign {found.campaign} goes by {its}, it should go by {route}: this bench has no part in it"
         )
     if found.decision.step in _LEGS:
         return _due(connection, found, _LEGS[found.decision.step], granted=False)
@@ -121,9 +129,13 @@ def image(connection: Connection, step: Due) -> tuple[bytes, Form]:
     return data, Form.PPMID if step.device_type == "PPMID" else Form.SIGNED
 
 
-def ask(connection: Connection, step: Due, now: datetime) -> str | None:
-    """Leave for the step, once; None where it is given, else why not, and the device waits until it is asked again."""
-    request = permit.Ask(step.campaign, step.wave, step.leg, [step.update_id], checks.ON_BENCH)
+def ask(connection: Connection, step: Due, now: datetime, radio: str) -> str | None:
+    """Leave for the step, once; None where it is given, else why not, and the device waits until it is asked again.
+
+    The radio that it is to go by is kept with what is granted: releases.pass_lab asks for it.
+    """
+    by = {"radio": radio}
+    request = permit.Ask(step.campaign, step.wave, step.leg, [step.update_id], checks.ON_BENCH, parameters=by)
     granted = permit.ask(connection, request, now)
     if granted.outbox_id is None:
         waves.defer(connection, step.campaign, granted.refused, now)
@@ -145,16 +157,28 @@ def hand(connection: Connection, step: Due, now: datetime, *, installs: bool = F
     found = next(iter(standings(connection, [step.update_id], now)))
     if why := _over(connection, found, step):
         return Hand.ABORT, why
-    if stop := stops.blocking(connection, step.user_id, step.campaign, step.wave, step.leg):
-        return Hand.WAIT, str(stop)
-    if found.known.row.model in stops.stopped_models(connection, step.leg):
-        return Hand.WAIT, "its model is stopped"
-    if installs:
-        frame = campaigns.frame(connection, step.campaign)
-        shut = windows.why_not(connection, frame, step.leg, [step.update_id], now)
-        if step.update_id in shut:
-            return Hand.WAIT, shut[step.update_id][0]
-    return Hand.GO_ON, ""
+    # The word to install activates, whichever leg the image came by.
+    legs = {step.leg, Leg.ACTIVATE} if installs else {step.leg}
+    why = next(filter(None, (_stopped(connection, found, step, leg) for leg in sorted(legs))), None)
+    why = why or (_unfit_to_install(connection, step, now) if installs else None)
+    return (Hand.WAIT, why) if why else (Hand.GO_ON, "")
+
+
+def _stopped(connection: Connection, device: Folded, step: Due, leg: Leg) -> str | None:
+    if stop := stops.blocking(connection, step.user_id, step.campaign, step.wave, leg):
+        return str(stop)
+    return "its model is stopped" if device.known.row.model in stops.stopped_models(connection, leg) else None
+
+
+def _unfit_to_install(connection: Connection, step: Due, now: datetime) -> str | None:
+    """What the permit asks of an activation too, and may have changed since it was asked."""
+    if silent := beats.silent(connection, beats.WARDEN, now):
+        return silent
+    if held := holds.of_device(connection, step.eui, step.user_id, now):
+        return f"on hold: {held[:200]}"
+    frame = campaigns.frame(connection, step.campaign)
+    shut = windows.why_not(connection, frame, step.leg, [step.update_id], now)
+    return shut[step.update_id][0] if step.update_id in shut else None
 
 
 def _over(connection: Connection, device: Folded, step: Due) -> str | None:

@@ -27,6 +27,19 @@ HOLDING = (
 """Why a device, d, is held back at that time in :user_id's campaigns; no row where it is not."""
 
 
+def of_device(connection: Connection, eui: str, user_id: str, now: datetime) -> str | None:
+    """Why a device is held back at that time in that User ID's campaigns; None where it is not."""
+    found: str | None = connection.execute(
+        _OF_DEVICE, {"eui": eui, "user_id": user_id, "now": now}
+    ).scalar_one_or_none()
+    return found
+
+
+_OF_DEVICE = text(
+    f"SELECT h.reason FROM device d CROSS JOIN LATERAL ({HOLDING.format(now=':now')}) h WHERE d.eui = :eui"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Hold:
     """A hold; a home's value is the supplier's key of the premises, which never leaves the database."""

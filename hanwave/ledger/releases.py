@@ -23,6 +23,7 @@ from hanwave.firmware.release import Release, SignedImage
 from hanwave.firmware.terms import DeviceType
 from hanwave.ledger import campaigns, cpl, notes, planning
 from hanwave.ledger.database import LedgerError
+from hanwave.rollout.bench import VIRTUAL
 
 EVERYONE = ""
 """The User ID under which an unsigned image is kept: a PPMID's, or one that waits to be signed."""
@@ -300,11 +301,12 @@ def _any_image(connection: Connection, release: Release) -> OtaImage:
     return image
 
 
-def pass_lab(connection: Connection, campaign: str, actor: str, now: datetime) -> str:
+def pass_lab(connection: Connection, campaign: str, actor: str, now: datetime, *, training: bool = False) -> str:
     """Move a verified release to lab_passed, on the evidence of a bench campaign whose gates all passed; its name.
 
-    LedgerError where the campaign is none of a bench, is not over, or a gate of it did not pass; ReleaseError where the
-    release is at another stage.
+    LedgerError where the campaign is none of a bench, is not over, a gate of it did not pass, no device was sent the image,
+    or (unless in a training installation) a step of it went by a simulated radio; ReleaseError where the release is at
+    another stage.
     """
     frame = campaigns.frame(connection, campaign)
     if not frame.on_bench:
@@ -315,9 +317,11 @@ def pass_lab(connection: Connection, campaign: str, actor: str, now: datetime) -
             f"{waves.waves - waves.passed} of {waves.waves} gates of campaign {campaign} did not pass: it is no evidence"
             " for lab_passed"
         )
+    radios = _radios(connection, campaign, training=training)
     release = _held(connection, frame.release) or planning.release(connection, frame.release)
     evidence = (
-        f"bench campaign {campaign} over {frame.route}: {waves.devices} devices, every gate passed, plan {frame.digest}"
+        f"bench campaign {campaign} over {frame.route} by {radios}: {waves.devices} devices, every gate passed, plan"
+        f" {frame.digest}"
     )
     release = release.advance(Step(Stage.LAB_PASSED, actor, now, evidence))
     _update(connection, release)
@@ -325,6 +329,25 @@ def pass_lab(connection: Connection, campaign: str, actor: str, now: datetime) -
     return release.name
 
 
+def _radios(connection: Connection, campaign: str, *, training: bool) -> str:
+    """The radios that a bench campaign went by."""
+    rows = connection.execute(_RADIOS, {"name": campaign}).all()
+    if not any(row.sent for row in rows):
+        raise LedgerError(
+            f"no device of campaign {campaign} was sent its image: it is no evidence for lab_passed, give one to devices"
+            " that run another version"
+        )
+    if not training and any(row.radio in {None, VIRTUAL} for row in rows):
+        raise LedgerError(
+            f"campaign {campaign} went by a simulated radio: that is evidence for lab_passed in the environment emulator"
+            " alone, run it on a coordinator"
+        )
+    return ", ".join(sorted(row.radio or "?" for row in rows))
+
+
+_RADIOS = text(
+    "SELECT parameters ->> 'radio' AS radio, bool_or(leg = 'distribute') AS sent FROM outbox WHERE campaign = :name GROUP BY 1"
+)
 _GATES = text(
     "SELECT c.closed_at, count(*) AS waves, count(*) FILTER (WHERE w.verdict = 'pass') AS passed, sum(w.size) AS devices"
     " FROM campaign c JOIN wave w ON w.campaign = c.name WHERE c.name = :name GROUP BY c.name"

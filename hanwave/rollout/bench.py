@@ -14,6 +14,8 @@ from pydantic import Field, model_validator
 from hanwave.rollout.policy import DeviceType, Whole
 from hanwave.rollout.terms import Duration, Strict
 
+VIRTUAL = "virtual"
+"""The radio of software: what went by it is training, and no evidence."""
 MAX_BLOCK = 128
 """Octets of a block beyond which no frame without fragments has room (Zigbee PRO: some 80 octets are payload)."""
 

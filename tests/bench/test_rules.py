@@ -12,6 +12,7 @@ from zigpy.zcl import Cluster
 
 from hanwave.rollout.bench import BenchPolicy, Outcome
 from hanwave.rollout.policy import DeviceType
+from hanwave.settings import Bench, Environment, Settings, SettingsError
 from infra.zigbee.air import Air
 from infra.zigbee.clock import run_virtually
 from infra.zigbee.device import Device
@@ -23,6 +24,7 @@ from workers.bench.checks import Probed, check_hardware, check_probed, check_ver
 from workers.bench.cluster import BenchOta
 from workers.bench.control import Control
 from workers.bench.radio import BenchDevice, bench_config
+from workers.bench.worker import main
 
 pytestmark = pytest.mark.bench
 USUAL, HOLD = BenchPolicy(), BenchPolicy(hold=True)
@@ -183,3 +185,9 @@ def test_a_device_that_asks_for_another_type_too_is_waited_for():
 def test_success_is_two_outcomes_and_none_that_may_end_otherwise():
     assert {each for each in Outcome if each.is_success} == {Outcome.ACTIVATED, Outcome.ALREADY}
     assert not any(each.is_success and each.may_end_otherwise for each in Outcome)
+
+
+def test_no_radio_of_software_works_in_production():
+    production = Settings(environment=Environment.PRODUCTION, bench=Bench(radio="virtual"))
+    with pytest.raises(SettingsError, match="'virtual', in the environment production"):
+        asyncio.run(main(production, asyncio.Event()))

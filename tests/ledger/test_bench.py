@@ -1,14 +1,22 @@
 """What the ledger grants a bench, and what it would have of a transfer that runs."""
 
+import json
+from contextlib import nullcontext
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import text
 
-from hanwave.ledger import bench, cancel, permit, reconcile, stops
+from hanwave.firmware.document import release_to_dict
+from hanwave.firmware.life import Stage
+from hanwave.ledger import bench, cancel, holds, permit, reconcile, releases, stops
 from hanwave.ledger.bench import Due, Hand
+from hanwave.ledger.database import LedgerError
 from hanwave.rollout.bench import BenchReport, Outcome
 from hanwave.rollout.device import State
 from hanwave.rollout.events import Leg
 from tests.support.ledger import ACB, World
+from tests.unit.firmware.making import release
 
 pytestmark = pytest.mark.ledger
 ENDED = BenchReport(Outcome.ACTIVATED, 1, 2, 0, 0, 10, 0, 500, 5.0, was_told=False)
@@ -25,16 +33,16 @@ def update(world: World) -> int:
     return update_id
 
 
-def due(world: World, update_id: int) -> Due | str:
+def due(world: World, update_id: int, route: str = "bench/lab") -> Due | str:
     with world.engine.begin() as connection:
-        return bench.due(connection, update_id, world.now)
+        return bench.due(connection, update_id, route, world.now)
 
 
 def granted(world: World, update_id: int) -> Due:
     first = due(world, update_id)
     assert isinstance(first, Due)
     with world.engine.begin() as connection:
-        assert bench.ask(connection, first, world.now) is None
+        assert bench.ask(connection, first, world.now, "bellows") is None
     found = due(world, update_id)
     assert isinstance(found, Due)
     return found
@@ -46,7 +54,7 @@ def test_a_transfer_is_granted_once_and_then_gone_on_with(world, update):
     again = granted(world, update)
     assert (again.leg, again.attempt, again.granted) == (Leg.DISTRIBUTE, 1, True)
     with world.engine.begin() as connection:
-        assert "requested" in bench.ask(connection, first, world.now)
+        assert "requested" in bench.ask(connection, first, world.now, "bellows")
         bench.ended(connection, again, ENDED, world.later(minutes=5))
     assert world.state(update) is State.CONFIRMED
     assert world.count("device", "firmware_version = '00000002'") == 1
@@ -64,9 +72,9 @@ def test_nothing_of_a_bench_goes_by_the_dcc_nor_is_the_dcc_asked_of_it(world, up
 
 def test_nothing_of_the_dccs_goes_by_a_bench(world):
     (update_id,) = world.campaign(world.fleet(1))
-    found = due(world, update_id)
+    found = due(world, update_id, "dcc")
     with world.engine.begin() as connection:
-        assert bench.ask(connection, found, world.now) == "its campaign's route is dcc, and no other"
+        assert bench.ask(connection, found, world.now, "bellows") == "its campaign's route is dcc, and no other"
 
 
 def test_a_stop_has_it_wait_and_a_cancel_aborts_it(world, update):
@@ -87,3 +95,51 @@ def test_a_stop_has_it_wait_and_a_cancel_aborts_it(world, update):
         (eui,) = connection.execute(text("SELECT eui FROM campaign_device")).scalars()
     cancel.cancel_device(world.engine, "spring", eui, "not this one", "ann")
     assert hand() is Hand.ABORT
+
+
+def test_a_bench_has_no_part_in_what_goes_by_another_route(world, update):
+    granted(world, update)
+    with pytest.raises(LedgerError, match="campaign spring goes by bench/lab, it should go by bench/other"):
+        due(world, update, "bench/other")
+
+
+@pytest.mark.parametrize(
+    "what", ["a pause of leg activate", "a stop of its model's activations", "a hold", "no warden"]
+)
+def test_what_stands_against_an_activation_has_the_word_to_install_wait(world, update, what):
+    step, at = granted(world, update), world.now
+    of = stops.Scope("campaign", "spring") if "pause" in what else stops.Scope("model", "121D/1111")
+    with world.engine.begin() as connection:
+        if what == "a hold":
+            holds.place(connection, holds.NewHold("device", step.eui, "do not touch", "ann"), at)
+        elif what == "no warden":
+            connection.execute(text("DELETE FROM beat"))
+        else:
+            stops.stop(connection, replace(of, leg=Leg.ACTIVATE), "pause", "smoke", "ann", at)
+    with world.engine.begin() as connection:
+        assert bench.hand(connection, step, at) == (Hand.GO_ON, "")
+        assert bench.hand(connection, step, at, installs=True)[0] is Hand.WAIT
+
+
+@pytest.mark.parametrize(
+    ("radio", "training", "refused"),
+    [
+        ("bellows", False, None),
+        ("virtual", True, None),
+        ("virtual", False, "a simulated radio"),
+        (None, True, "was sent"),
+    ],
+)
+def test_the_lab_is_passed_by_what_hardware_sent_or_in_training(world, update, radio, training, refused):
+    """radio None: nothing was sent, since the device ran it."""
+    with world.engine.begin() as connection:
+        step = bench.due(connection, update, "bench/lab", world.now)
+        if radio:
+            assert bench.ask(connection, step, world.now, radio) is None
+        connection.execute(text("UPDATE campaign SET closed_at = :now"), {"now": world.now})
+        connection.execute(text("UPDATE wave SET verdict = 'pass'"))
+        made = {"document": json.dumps(release_to_dict(release(Stage.VERIFIED, name=step.release)))}
+        connection.execute(text("UPDATE release SET document = CAST(:document AS jsonb)"), made)
+        with pytest.raises(LedgerError, match=refused) if refused else nullcontext():
+            passed = releases.pass_lab(connection, "spring", "ann", world.now, training=training)
+    assert refused or world.count("release", f"name = '{passed}' AND stage = 'lab_passed'") == 1

@@ -215,16 +215,16 @@ class Answers:
         return False
 
     async def _ask_leave(self) -> bool:
-        leave = await self._leave(Step.FIRST_BLOCK)
+        leave = await self._leave(self._control.permits(Step.FIRST_BLOCK, within=PATIENCE))
         self._is_permitted = leave is True
         if leave is False:
             self.finish(Outcome.NOT_PERMITTED)
         return self._is_permitted
 
-    async def _leave(self, step: Step) -> bool | None:
+    async def _leave(self, asked: Awaitable[bool | None]) -> bool | None:
         """The ledger's leave, if it comes at once; what it raises is no fault of the radio's, and ends the update."""
         try:
-            return await self._control.permits(step, within=PATIENCE)
+            return await asked
         except Exception as error:  # noqa: BLE001 - whatever it was
             self._fail(error)
             return None
@@ -244,6 +244,9 @@ class Answers:
     async def _end_ours(self, hdr: ZCLHeader, command: Any) -> None:
         # A cancel comes too late to undo the download: the device keeps the image, and is never told to install it.
         holds = self._policy.hold or self._control.is_aborted
-        is_told_now = not holds and await self._leave(Step.UPGRADE_END)
-        await self._cluster.answer_end(hdr, command, at=0 if is_told_now else FOR_EVER)
+        is_told_now = not holds and await self._leave(self._control.installs(within=PATIENCE))
+        self._transfer.was_released |= bool(is_told_now)
+        # It has the image by its own word, whether or not it hears the answer.
+        with contextlib.suppress(*RADIO_ERRORS):
+            await self._cluster.answer_end(hdr, command, at=0 if is_told_now else FOR_EVER)
         self.finish(Outcome.HELD if holds else None)

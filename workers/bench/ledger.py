@@ -33,8 +33,9 @@ def now() -> datetime:
 class Books:
     """One step's."""
 
-    def __init__(self, ledger: Engine, step: Due) -> None:
+    def __init__(self, ledger: Engine, step: Due, radio: str) -> None:
         self._ledger = ledger
+        self._radio = radio
         self.step = step
         self.granted = step.granted
         self.reason = ""
@@ -53,15 +54,13 @@ class Books:
 
     async def _ask(self) -> bool:
         await asyncio.to_thread(clocks.check, self._ledger, now)
-        why = await write(self._ledger, lambda connection: bench.ask(connection, self.step, now()))
+        why = await write(self._ledger, lambda connection: bench.ask(connection, self.step, now(), self._radio))
         self.reason, self.granted = why or "", why is None
         return self.granted
 
     async def _stands(self, *, installs: bool) -> bool:
         while True:
-            hand, self.reason = await self.write(
-                lambda connection: bench.hand(connection, self.step, now(), installs=installs)
-            )
+            hand, self.reason = await self._hand(installs=installs)
             if hand is not Hand.WAIT:
                 return hand is Hand.GO_ON
             await asyncio.sleep(LOOK)
@@ -71,11 +70,19 @@ class Books:
         while True:
             await asyncio.sleep(LOOK)
             try:
-                hand, reason = await self.write(lambda connection: bench.hand(connection, self.step, now()))
+                hand, reason = await self._hand()
             except SQLAlchemyError as error:
                 # Nobody knows whether it is stopped, so it waits.
                 hand, reason = Hand.WAIT, f"the ledger cannot be asked: {type(error).__name__}"
             self._obey(hand, reason)
+
+    async def _hand(self, *, installs: bool = False) -> tuple[Hand, str]:
+        """What the ledger would have of it; by a clock that is wrong, nothing but to wait."""
+        try:
+            await asyncio.to_thread(clocks.check, self._ledger, now)
+        except clocks.ClockError as error:
+            return Hand.WAIT, str(error)
+        return await self.write(lambda connection: bench.hand(connection, self.step, now(), installs=installs))
 
     def _obey(self, hand: Hand, reason: str) -> None:
         if hand is Hand.ABORT:

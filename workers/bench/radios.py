@@ -12,10 +12,10 @@ from typing import Any
 import zigpy.config
 from zigpy.application import RADIO_ENTRY_POINT_GROUP, ControllerApplication
 
+from hanwave.rollout.bench import VIRTUAL
 from hanwave.settings import Bench, SettingsError
 from workers.bench.radio import bench_config, bench_radio
 
-VIRTUAL = "virtual"
 _KNOWN = {
     "bellows": "bellows.zigbee.application:ControllerApplication",
     "znp": "zigpy_znp.zigbee.application:ControllerApplication",

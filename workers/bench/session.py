@@ -16,7 +16,7 @@ from hanwave.rollout.bench import BenchPolicy, Outcome
 from workers.bench.answers import RADIO_ERRORS, Answers
 from workers.bench.checks import Probed, check_probed
 from workers.bench.cluster import BenchOta
-from workers.bench.control import Control, Step
+from workers.bench.control import Control
 from workers.bench.image import BenchImage
 from workers.bench.transfer import Stage, Transfer
 
@@ -155,23 +155,41 @@ class OtaSession:
 
     async def _activate(self) -> Outcome:
         """Let it install what it holds, with the ledger's leave, and wait until it says that it runs it."""
-        if self._control.is_aborted or not await self._control.permits(Step.UPGRADE_END):
-            return Outcome.HELD
+        if not await self._may_install():
+            return self._untold()
         self._transfer.stage = Stage.CONFIRMING
         deadline = self._loop.time() + self._policy.confirm_within.total_seconds()
         pause, probed = _FIRST_PAUSE, Probed()
         while (left := deadline - self._loop.time()) > 0:
             probed = await self._probe()
-            if self._image.version in {probed.current_file_version, self._seen()}:
+            if self._is_seen():
                 return Outcome.ACTIVATED
             if probed.holds(self._image.version):
+                asked_at = self._loop.time()
+                if not await self._may_install():
+                    return self._untold()
+                # What the ledger had it wait is no time that the device took.
+                deadline += self._loop.time() - asked_at
                 await self._release()
+            elif self._control.is_aborted and not self._transfer.was_released:
+                return Outcome.HELD
             await self._await_version(min(pause, left))
             pause = min(2 * pause, self._policy.confirm_every.total_seconds())
         return Outcome.UNCONFIRMED if probed.current_file_version is None else Outcome.KEPT_OLD
 
-    def _seen(self) -> int | None:
-        return self._transfer.version_after
+    async def _may_install(self) -> bool:
+        """Wait for leave for one word to install, as long as it takes: a stop or a window may have come since the last."""
+        every = self._policy.confirm_every.total_seconds()
+        while (leave := await self._control.installs(within=every)) is None:
+            pass
+        return leave
+
+    def _untold(self) -> Outcome:
+        """It holds the image, and is told no more; nobody knows what becomes of a word that it was told before."""
+        return Outcome.UNCONFIRMED if self._transfer.was_released else Outcome.HELD
+
+    def _is_seen(self) -> bool:
+        return self._transfer.version_after == self._image.version
 
     async def _await_version(self, seconds: float) -> None:
         self._answers.version_seen.clear()
@@ -181,6 +199,7 @@ class OtaSession:
 
     async def _release(self) -> None:
         """Tell a device that waits that it may install now."""
+        self._transfer.was_released = True
         with contextlib.suppress(*RADIO_ERRORS):
             await self._cluster.upgrade_end_response(
                 manufacturer_code=self._image.header.manufacturer_code,

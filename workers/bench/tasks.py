@@ -27,6 +27,8 @@ from hanwave.rollout.bench import BenchPolicy, BenchReport, Outcome
 from hanwave.rollout.device import ENDED
 from hanwave.rollout.events import Leg
 from hanwave.rollout.policy import DeviceType
+from hanwave.rollout.route import bench as route_of
+from hanwave.settings import Bench as BenchSettings
 from workers.bench.bench import Bench
 from workers.bench.errors import BusyError
 from workers.bench.image import BenchImage
@@ -44,22 +46,26 @@ _TELL_SECONDS = 3600.0
 class BenchTasks:
     """The activities of one coordinator; policy holds what differs from the usual of a device's kind."""
 
-    def __init__(self, ledger: Engine, link: Link, policy: dict[str, Any]) -> None:
+    def __init__(self, ledger: Engine, link: Link, bench: BenchSettings, policy: dict[str, Any]) -> None:
         self._ledger = ledger
         self._link = link
+        self._route, self._radio = route_of(bench.name), bench.radio
         self._policy = policy
 
     @activity.defn
     async def advance(self, device: DeviceStart) -> Advanced:
         """Do what is due to a device, or go on with it: transfer, install, or read its version."""
         of = (device.campaign, device.eui)
-        try:
-            due = await write(self._ledger, lambda c: books.due(c, device.update_id, now(), of))
-        except LedgerError as error:
-            raise ApplicationError(str(error), type="BadInput", non_retryable=True) from error
+        due = await self._due(device.update_id, of)
         reason = due if isinstance(due, str) else await self._do(due)
         state, why = await write(self._ledger, lambda c: kept(c, device.update_id))
         return Advanced(state, state in ENDED, reason or why)
+
+    async def _due(self, update_id: int, of: tuple[str, str] | None = None) -> Due | str:
+        try:
+            return await write(self._ledger, lambda c: books.due(c, update_id, self._route, now(), of))
+        except LedgerError as error:
+            raise ApplicationError(str(error), type="BadInput", non_retryable=True) from error
 
     @activity.defn
     async def read_versions(self, updates: list[int]) -> int:
@@ -67,7 +73,7 @@ class BenchTasks:
         return sum(await asyncio.gather(*map(self._read_at_the_end, updates)))
 
     async def _read_at_the_end(self, update_id: int) -> bool:
-        due = await write(self._ledger, lambda c: books.due(c, update_id, now()))
+        due = await self._due(update_id)
         return isinstance(due, Due) and due.leg is Leg.READ and not await self._do(due)
 
     async def _do(self, due: Due) -> str:
@@ -83,7 +89,7 @@ class BenchTasks:
         return sentence
 
     async def _has_begun(self, due: Due) -> bool:
-        found = await write(self._ledger, lambda c: books.due(c, due.update_id, now()))
+        found = await self._due(due.update_id)
         return isinstance(found, Due) and found.granted
 
     # The transfer, and the word to install
@@ -91,7 +97,7 @@ class BenchTasks:
     async def _update(self, due: Due) -> str:
         data, form = await write(self._ledger, lambda c: books.image(c, due))
         image = BenchImage.gb(data, form, bytes.fromhex(due.image_hash))
-        step = Books(self._ledger, due)
+        step = Books(self._ledger, due, self._radio)
         beat = _Beat(step)
         updating = asyncio.ensure_future(self._link.run(lambda bench: self._on(bench, due, image, step, beat)))
         async with _beside(step.watch(), beat.run()):
@@ -131,8 +137,10 @@ class BenchTasks:
         eui = EUI64.parse(due.eui)
         async with _beside(_Beat(None).run()):
             await self._link.run(lambda bench: _is_there(bench, eui))
-            if not due.granted and (why := await write(self._ledger, lambda c: books.ask(c, due, now()))):
-                return why
+            if not due.granted:
+                why = await write(self._ledger, lambda c: books.ask(c, due, now(), self._radio))
+                if why:
+                    return why
             version = await self._link.run(lambda bench: bench.version(eui))
         await write(self._ledger, lambda c: books.read(c, due, version, now()))
         return ""

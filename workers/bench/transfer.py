@@ -61,6 +61,8 @@ class Transfer:
     version_after: int | None = None
     device_status: int | None = None
     was_told: bool = False
+    was_released: bool = False
+    """The word to install went out, whether or not it arrived."""
     offer_is_open: bool = False
     """An offer arrived, and no octet of it was asked for since."""
 

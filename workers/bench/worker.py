@@ -16,12 +16,12 @@ from zigpy.application import ControllerApplication
 
 from hanwave.client.engine import connect
 from hanwave.ledger import database
-from hanwave.rollout.bench import BenchPolicy
+from hanwave.rollout.bench import VIRTUAL, BenchPolicy
 from hanwave.rollout.route import bench as route_of
-from hanwave.settings import Bench, Settings, SettingsError, needed
+from hanwave.settings import Bench, Environment, Settings, SettingsError, needed
 from workers.bench.desk import Desk
 from workers.bench.link import Link
-from workers.bench.radios import VIRTUAL, open_radio, radio_class, radio_config
+from workers.bench.radios import open_radio, radio_class, radio_config
 from workers.bench.tasks import BenchTasks
 from workers.bench.training import Lab
 
@@ -49,7 +49,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
 
 def bench_worker(client: Client, ledger: Engine, link: Link, bench: Bench) -> Worker:
     """Runs the activities of one coordinator; SettingsError where the bench's policy is none."""
-    tasks, desk = BenchTasks(ledger, link, read_policy(bench)), Desk(ledger, link, bench.radio)
+    tasks, desk = BenchTasks(ledger, link, bench, read_policy(bench)), Desk(ledger, link, bench.radio)
     return Worker(
         client,
         task_queue=route_of(bench.name),
@@ -62,6 +62,10 @@ def bench_worker(client: Client, ledger: Engine, link: Link, bench: Bench) -> Wo
 def _opener(bench: Bench, settings: Settings) -> Callable[[], Coroutine[Any, Any, ControllerApplication]]:
     """How the coordinator is opened; what is wrong with its settings is said at once, and not tried again."""
     if bench.radio == VIRTUAL:
+        if settings.environment is Environment.PRODUCTION:
+            raise SettingsError(
+                f"bench.radio holds {VIRTUAL!r}, in the environment production it should be a coordinator's: bellows, znp, ..."
+            )
         return Lab(bench).open
     radio_class(bench.radio)
     radio_config(bench, settings.state)
