@@ -147,7 +147,7 @@ def _folded(connection: Connection, known: Known, events: Sequence[Event], now: 
     path = frame.paths[row.path - 1]
     hops = enumerate(path, 1)
     standing = fold(events, *(Target(h.version, h.image_hash, device_type.one_step, hop, alarms) for hop, h in hops))
-    about = About(row.eui, row.region, row.images)
+    about = About(row.eui, row.region, row.images, frame.on_bench)
     decision = decide(standing, device_type, frame.policy.of_wave(row.wave), now, known.lasted, about)
     return Folded(
         *(row.id, row.campaign, row.wave, row.eui, device_type, path),

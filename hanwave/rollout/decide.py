@@ -75,6 +75,8 @@ class About:
     region: str = ""
     images: int = 0
     """Images that were sent to the device in its other updates."""
+    on_bench: bool = False
+    """It lies on a bench, and no customer has it."""
 
 
 _NOTHING = About()
@@ -219,7 +221,7 @@ class _Case:
 
     def give_up(self, outcome: Outcome, reason: str) -> Decision:
         """The end of what ran out of tries, and whom it takes now."""
-        then, advice = ENDS.get((self.device_type, outcome), (outcome, ""))
+        then, advice = (outcome, "") if self.about.on_bench else ENDS.get((self.device_type, outcome), (outcome, ""))
         return Decision(Step.CLOSE, outcome=then, reason=f"{reason}; {advice}" if advice else reason)
 
     def resend(self, outcome: Outcome) -> Decision:

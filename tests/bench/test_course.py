@@ -216,53 +216,6 @@ def test_a_ledger_that_fails_ends_the_update_and_destroys_nothing():
     run_virtually(course())
 
 
-def out_of_reach_at_the_word(bench, anew=lambda: True):
-    """A permit's leave, at whose word to install the device is out of reach; what each later question gets."""
-    asked = []
-
-    async def leave(step: Step) -> bool:
-        if step is Step.FIRST_BLOCK:
-            return True
-        asked.append(step)
-        if len(asked) > 1:
-            return anew()
-        bench.device.power_off()
-        return True
-
-    return leave
-
-
-def test_a_pause_after_the_leave_is_heard_before_each_word_to_install():
-    async def course():
-        async with lab() as bench:
-            control = Control(out_of_reach_at_the_word(bench))
-            after(60, control.pause)
-            after(120, bench.device.power_on)
-            update = asyncio.ensure_future(bench.update(SMALL, control=control))
-            await asyncio.sleep(1200)
-            assert (bench.device.memory.status, bench.device.memory.version) == (UpgradeStatus.WAITING, 1)
-            control.resume()
-            assert (await update).outcome is Outcome.ACTIVATED
-
-    run_virtually(course())
-
-
-@pytest.mark.parametrize("way", ["cancelled", "refused anew"])
-def test_no_word_to_install_goes_by_a_leave_that_is_old(way):
-    async def course():
-        async with lab() as bench:
-            control = Control(out_of_reach_at_the_word(bench, lambda: way == "cancelled"))
-            if way == "cancelled":
-                after(60, control.abort)
-            after(120, bench.device.power_on)
-            # The first word was lost in the air, as far as anybody knows.
-            assert (await bench.update(SMALL, control=control)).outcome is Outcome.UNCONFIRMED
-            await asyncio.sleep(600)
-            assert (bench.device.memory.status, bench.device.memory.version) == (UpgradeStatus.WAITING, 1)
-
-    run_virtually(course())
-
-
 async def restarted(bench: Lab) -> Bench:
     """A new process in the coordinator's place, which knows the devices from its database."""
     old = bench.radio

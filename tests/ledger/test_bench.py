@@ -12,6 +12,7 @@ from hanwave.firmware.life import Stage
 from hanwave.ledger import bench, cancel, holds, permit, reconcile, releases, stops
 from hanwave.ledger.bench import Due, Hand
 from hanwave.ledger.database import LedgerError
+from hanwave.ledger.standing import standings
 from hanwave.rollout.bench import BenchReport, Outcome
 from hanwave.rollout.device import State
 from hanwave.rollout.events import Leg
@@ -143,3 +144,17 @@ def test_the_lab_is_passed_by_what_hardware_sent_or_in_training(world, update, r
         with pytest.raises(LedgerError, match=refused) if refused else nullcontext():
             passed = releases.pass_lab(connection, "spring", "ann", world.now, training=training)
     assert refused or world.count("release", f"name = '{passed}' AND stage = 'lab_passed'") == 1
+
+
+def test_a_display_on_a_bench_that_is_never_heard_takes_no_customer(world, update):
+    stalled = replace(ENDED, outcome=Outcome.STALLED, version_after=None, device_status=None)
+    for day in range(3):
+        with world.engine.begin() as connection:
+            at = world.later(days=day)
+            step = bench.due(connection, update, "bench/lab", at)
+            assert bench.ask(connection, step, at, "bellows") is None
+            bench.ended(connection, step, stalled, at)
+    with world.engine.begin() as connection:
+        (device,) = standings(connection, [update], world.later(days=3))
+    assert device.decision.outcome == "not_delivered"
+    assert "customer" not in device.decision.reason

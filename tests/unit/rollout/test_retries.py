@@ -93,6 +93,7 @@ def test_a_display_that_nothing_reaches_takes_its_customer():
     assert (decision.step, decision.outcome) == (Step.CLOSE, Outcome.CUSTOMER_ACTION)
     assert "plug" in decision.reason
     assert step(failed, 40, ESME).outcome is Outcome.NOT_DELIVERED
+    assert step(failed, 40, PPMID, on_bench=True).outcome is Outcome.NOT_DELIVERED
 
 
 def test_harm_stays_harm_whoever_must_go_there():
