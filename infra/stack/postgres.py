@@ -87,9 +87,9 @@ class Postgres:
         """The connection URL for a role and a database. It holds no password: the socket knows who calls."""
         return f"postgresql://{role}@/{database}?host={quote(str(self.socket), safe='')}&port={_PORT}"
 
-    def admin(self) -> psycopg.Connection:
+    def admin(self, database: str = "postgres") -> psycopg.Connection:
         """A connection as superuser, for what no role of ours may do; autocommit."""
-        return psycopg.connect(self.dsn(_SUPERUSER, "postgres"), autocommit=True, connect_timeout=5)
+        return psycopg.connect(self.dsn(_SUPERUSER, database), autocommit=True, connect_timeout=5)
 
     def prepare(self) -> None:
         """Make what is missing: data folder, roles, database, socket folder; rewrite who may connect."""

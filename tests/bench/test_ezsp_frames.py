@@ -5,7 +5,7 @@ import struct
 from contextlib import contextmanager
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.zigbee.air import Air
@@ -42,7 +42,6 @@ def test_frames_are_those_of_the_specification(body, octets):
 bodies = st.lists(st.binary(min_size=1, max_size=129), min_size=1, max_size=4)
 
 
-@settings(deadline=None)
 @given(bodies, st.integers(1, 40))
 def test_frames_are_found_in_pieces_of_any_size(frames, size):
     octets, deframer = b"".join(map(framed, frames)), Deframer()
@@ -231,7 +230,8 @@ def test_a_command_that_a_version_does_not_have_is_refused(version, command):
 
 
 # No deadline: each example makes an event loop, and a busy machine may take its time over it.
-@settings(deadline=None)
+
+
 @given(st.sampled_from(list(VERSIONS)), st.integers(0, 0x0120), st.binary(max_size=60))
 def test_no_command_however_malformed_goes_without_an_answer(version, command, parameters):
     async def course():

@@ -5,7 +5,7 @@ The images are generated: vendors' own are not ours to pass on.
 
 import pytest
 import zigpy.types as t
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from zigpy.ota.image import FieldControl, OTAImage, OTAImageHeader, parse_ota_image
 from zigpy.ota.image import SubElement as ZigpyElement
@@ -69,7 +69,6 @@ def own_fields(header: Header) -> tuple:
     )
 
 
-@settings(deadline=None)
 @given(headers, elements)
 def test_zigpy_reads_the_same_and_rewrites_the_same_octets(header, parts):
     image = ZigbeeImage(header, tuple(parts))
@@ -84,7 +83,6 @@ def test_zigpy_reads_the_same_and_rewrites_the_same_octets(header, parts):
     assert ZigbeeImage.read(packed) == image
 
 
-@settings(deadline=None)
 @given(st.tuples(u16, u16, u32, st.integers(0, 7)), elements)
 def test_hanwave_reads_what_zigpy_writes_and_rewrites_the_same_octets(numbers, parts):
     maker, kind, version, control = numbers
@@ -115,7 +113,6 @@ def test_hanwave_reads_what_zigpy_writes_and_rewrites_the_same_octets(numbers, p
     assert image.pack() == theirs
 
 
-@settings(deadline=None)
 @given(gb_headers, st.binary(min_size=1, max_size=300))
 def test_zigpy_reads_the_header_of_a_gb_image_whose_body_it_cannot(header, body):
     packed = OtaImage(header, body).pack()

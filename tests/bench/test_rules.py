@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 import zigpy.types as t
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from zigpy.zcl import Cluster
@@ -31,7 +31,8 @@ USUAL, HOLD = BenchPolicy(), BenchPolicy(hold=True)
 
 
 # No deadline: each example makes an event loop, and a busy machine may take its time over it.
-@settings(deadline=None)
+
+
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 9), st.booleans()), max_size=25), st.integers(1, 3))
 def test_the_queue_admits_in_order_never_too_many_and_everybody(devices, slots):
     async def course():

@@ -47,7 +47,7 @@ _any_event = st.builds(
     st.lists(_any_event, max_size=12).flatmap(lambda e: st.tuples(st.just(e), st.permutations(e + e[:3]))),
     st.booleans(),
 )
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_any_order_of_the_same_events_and_duplicates_fold_to_the_same(orders, one_step):
     """Equal times too: what ties is not left to the order of arrival."""
     events, again = orders

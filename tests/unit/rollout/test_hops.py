@@ -189,7 +189,7 @@ _any_event = st.builds(
     st.lists(_any_event, max_size=12).flatmap(lambda e: st.tuples(st.just(e), st.permutations(e + e[:3]))),
     st.sampled_from((ESME, PPMID)),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_order_of_the_events_of_two_hops_folds_to_the_same(orders, device_type):
     events, again = orders
     assert stand(events, device_type) == stand(again, device_type)
@@ -311,7 +311,7 @@ def courses(draw: st.DrawFn) -> Course:
 
 
 @given(courses())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_no_mixture_of_fates_begins_a_hop_too_early_or_goes_on_for_ever(course):
     standing = course.run()
     if standing.state is State.SETTLED:

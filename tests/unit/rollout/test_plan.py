@@ -133,7 +133,7 @@ def cohorts(draw: st.DrawFn) -> tuple[list[Candidate], tuple[Wave, ...]]:
 
 
 @given(cohorts(), st.text(max_size=5))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_device_is_in_exactly_one_wave_or_left_out_for_one_reason(cohort, seed):
     devices, waves = cohort
     drawn = plan(devices, *waves, seed=seed)
@@ -150,7 +150,7 @@ def test_a_device_is_in_exactly_one_wave_or_left_out_for_one_reason(cohort, seed
 
 
 @given(cohorts(), st.randoms())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_order_of_the_cohort_and_repeats_change_nothing(cohort, random):
     devices, waves = cohort
     again = [*devices, *devices[:5]]
@@ -159,7 +159,7 @@ def test_the_order_of_the_cohort_and_repeats_change_nothing(cohort, random):
 
 
 @given(st.integers(0, 300), st.integers(0, 100), st.lists(_shares, min_size=1, max_size=5))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_adding_devices_moves_none_between_waves_given_as_shares(size, more, waves):
     before, after = plan(fleet(size), *waves), plan(fleet(size + more), *waves)
     for old, new in zip(before.waves, after.waves, strict=True):
@@ -168,7 +168,7 @@ def test_adding_devices_moves_none_between_waves_given_as_shares(size, more, wav
 
 
 @given(st.lists(st.floats(1e-12, 1, exclude_max=True), max_size=6))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_whatever_the_shares_before_the_last_of_one_takes_all_the_rest(shares):
     """And the protected with them: a sum that is 0.9999999999999999 drops nobody."""
     devices = [*fleet(50), *(device(100 + n, protected_class="PSR") for n in range(10))]

@@ -44,7 +44,7 @@ def wave_of(drawn: Plan) -> dict[str, int]:
 
 
 @given(devices(), _waves, st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_each_stratum_has_what_a_wave_promises_it_or_all_that_it_has_left(found, waves, data):
     first = data.draw(st.integers(1, len(waves)))
     drawn = plan(found, Policy(waves=waves, protected_from=first))
@@ -62,7 +62,7 @@ def test_each_stratum_has_what_a_wave_promises_it_or_all_that_it_has_left(found,
 
 
 @given(devices(), _waves, st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_the_protected_join_no_wave_before_the_policys_nth(found, waves, data):
     first = data.draw(st.none() | st.integers(1, len(waves)))
     drawn = plan(found, Policy(waves=waves, protected_from=first))
@@ -71,7 +71,7 @@ def test_the_protected_join_no_wave_before_the_policys_nth(found, waves, data):
 
 
 @given(devices(), devices(40), _waves)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_adding_devices_moves_none_to_an_earlier_wave_and_none_that_its_share_placed(found, more, waves):
     """Only one that was there to make up its stratum's number may move: to the wave that its share gives it."""
     added = [replace(d, eui=eui(1000 + number)) for number, d in enumerate(more)]
@@ -83,7 +83,7 @@ def test_adding_devices_moves_none_to_an_earlier_wave_and_none_that_its_share_pl
 
 
 @given(devices(), st.integers(1, 60), st.integers(1, 4))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_count_holds_what_it_promises_or_is_refused_with_the_number_it_needs(found, count, least):
     open_ = [d for d in found if d.protected_class is None]
     strata = defaultdict(list)
@@ -174,7 +174,7 @@ def test_a_hubs_or_gbcs_version_that_is_too_low_is_the_reason_and_one_that_is_no
 
 
 @given(st.sets(st.integers(0, 30)), st.integers(0, 3))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_repeats_of_a_leaver_change_nothing(leavers, again):
     found = [replace(d, leaves_at=AT) if n in leavers else d for n, d in enumerate(fleet(30))]
     policy = Policy(waves=(Wave(share=0.5, per_stratum=1), Wave(share=1)))

@@ -115,7 +115,7 @@ def test_a_good_image_passes_every_wave_and_settles_everybody():
     assert sum(found.requests["11.2"].values()) == 500
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     kind=st.sampled_from(DeviceType),
     cap=st.integers(1, 300),

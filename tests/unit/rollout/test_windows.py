@@ -271,7 +271,7 @@ incidents = st.lists(
 
 
 @given(windows=st.lists(windows, max_size=3), switching=switching, incidents=incidents, at=times)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_until_is_open_and_the_instant_before_it_is_closed(windows, switching, incidents, at):
     rules = [*incidents, *acting(*windows, switching=switching, place=Place(switches=()))]
     found = closed(rules, at)
@@ -286,6 +286,6 @@ def test_until_is_open_and_the_instant_before_it_is_closed(windows, switching, i
 
 
 @given(windows=st.lists(windows, min_size=1, max_size=3), at=times)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_an_intersection_is_open_exactly_where_all_are(windows, at):
     assert (closed(acting(*windows), at) is None) is all(closed(acting(window), at) is None for window in windows)

@@ -81,7 +81,7 @@ def _forbidden(world: World) -> list[tuple[State, State]]:
 
 
 @given(worlds())
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 def test_no_mixture_of_fates_breaks_a_rule_or_goes_on_for_ever(world):
     note(world.run())
     assert not _forbidden(world)
