@@ -1,9 +1,12 @@
 """The report of a campaign: its figures are the ledger's, its first page answers eight questions in at most 400 words."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from lxml import html
@@ -164,3 +167,18 @@ def test_the_command_writes_the_page_and_the_pdf(spring, ledger_dsn, tmp_path):
     ran = run(*given, "--pdf", str(pdf))
     assert ran.code == 0, ran.err
     assert pdf.read_bytes().startswith(b"%PDF-")
+    if folder := os.environ.get("PICTURES"):
+        take_picture(out, Path(folder) / "report.png")
+
+
+def take_picture(page: Path, picture: Path) -> None:
+    """The first sheet, for the README: PICTURES=docs/pictures in the environment asks for it."""
+    browser = [
+        "chromium",
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--hide-scrollbars",
+        "--window-size=1000,1250",
+    ]
+    subprocess.run([*browser, f"--screenshot={picture.resolve()}", page.as_uri()], check=True, capture_output=True)

@@ -1,6 +1,6 @@
 """The steps of docs/operators-guide.md, in a real browser on the real Web UI: each function is a section of the guide.
 
-CONSOLE_PICTURES=docs/pictures in the environment has it make the guide's pictures; run it alone then.
+PICTURES=docs/pictures in the environment has it make the guide's pictures; run it alone then.
 """
 
 import os
@@ -153,7 +153,7 @@ async def the_operators_guide_can_be_followed_step_by_step(world: Rollout, esmes
     # Slow enough for a person to pause its first wave.
     wanted = request("acme-esme-0104", first, {"share": 1}, attempts=attempts, pace={"overall": 0.4})
     asked = {**wanted, "author": "ann", "approvals": 1, "cohort": {"devices": esmes}, "fallbacks": ["acme-esme-0105"]}
-    pictures = os.environ.get("CONSOLE_PICTURES")
+    pictures = os.environ.get("PICTURES")
     async with browser(world.stack.ui, Path(pictures) if pictures else None) as console:
         async with world.client() as client:
             broken = (await client.plan(NAME, asked)).members[0][0]
