@@ -10,7 +10,20 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
-from hanwave.ledger import campaigns, control, judging, late, leavers, notes, overview, pacing, stops, urgency, windows
+from hanwave.ledger import (
+    campaigns,
+    control,
+    judging,
+    late,
+    leavers,
+    notes,
+    outbox,
+    overview,
+    pacing,
+    stops,
+    urgency,
+    windows,
+)
 from hanwave.ledger.checks import Refusals
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.standing import Fact, Folded, lock, record, refold, standings
@@ -20,6 +33,9 @@ from hanwave.rollout.events import Event, Kind, Leg
 from hanwave.rollout.route import DCC
 
 _MOST_READS = 50  # a sweep: at some 20 a second, for so long the wave does nothing else
+_UNSENT = timedelta(minutes=1)
+"""An activation that was granted so long ago, and has not left, is tried again: nothing else would before its deadline."""
+_MOST_AGAIN = 50
 _MOST = 2000  # rows a sweep: at some 50 us a fold, a tenth of a second under locks
 
 
@@ -28,7 +44,7 @@ class Sweep:
     """What a sweep found and did; the wave's workflow acts on it."""
 
     distribute: int = 0
-    """Devices that wait for a distribution request."""
+    """Devices that wait for a distribution request; or, where none does, such requests that have not left."""
     wake: list[str] = field(default_factory=list)
     """EUI-64s whose turn has come: their workflows are to be woken."""
     read: list[int] = field(default_factory=list)
@@ -61,8 +77,8 @@ def sweep(connection: Connection, campaign: str, wave: int, now: datetime, since
     )
     due = _turns(connection, frame, wave, now, images=not images, activations=not turns) if frame.on_bench else None
     return Sweep(
-        distribute=0 if images or due is not None else _waiting(connection, campaign, wave, now),
-        wake=due if due is not None else [] if turns else pacing.pick(connection, frame, wave, now, since),
+        distribute=0 if images or due is not None else _to_distribute(connection, campaign, wave, now),
+        wake=due if due is not None else [] if turns else _to_wake(connection, frame, wave, now, since),
         read=_reads(connection, campaign, wave, now),
         start=_euis(connection, campaign, wave, TO_START),
         ended=_euis(connection, campaign, wave, TO_TELL),
@@ -126,6 +142,25 @@ def _reads(connection: Connection, campaign: str, wave: int, now: datetime) -> l
         {"campaign": campaign, "wave": wave, "now": now, "most": _MOST_READS},
     )
     return list(rows.scalars())
+
+
+def _to_distribute(connection: Connection, campaign: str, wave: int, now: datetime) -> int:
+    # What was granted and found no way out (the DCC was away, the gateway was killed) is nobody's step any more.
+    unsent = outbox.undelivered(connection, campaign, wave, Leg.DISTRIBUTE, now)
+    return _waiting(connection, campaign, wave, now) or len(unsent)
+
+
+def _to_wake(connection: Connection, frame: campaigns.Frame, wave: int, now: datetime, since: timedelta) -> list[str]:
+    picked = pacing.pick(connection, frame, wave, now, since)
+    values = {"campaign": frame.name, "wave": wave, "before": now - _UNSENT, "most": _MOST_AGAIN}
+    return sorted({*picked, *connection.execute(_STILL_HERE, values).scalars()})
+
+
+# Those that were granted first come first: their permits run out first.
+_STILL_HERE = text(
+    "SELECT m.eui FROM outbox b JOIN outbox_device m ON m.outbox_id = b.id WHERE b.campaign = :campaign AND b.wave = :wave"
+    " AND b.leg = 'activate' AND b.state IN ('granted', 'ready') AND b.granted_at < :before ORDER BY b.id LIMIT :most"
+)
 
 
 def _waiting(connection: Connection, campaign: str, wave: int, now: datetime) -> int:

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from temporalio.testing import ActivityEnvironment
 
 from activities.wave import SweepAsk, WaveActivities
-from hanwave.ledger import campaigns, pacing, permit
+from hanwave.ledger import campaigns, pacing, permit, waves
 from hanwave.ledger.permit import Ask
 from hanwave.ledger.standing import Fact, record
 from hanwave.rollout.device import State
@@ -16,7 +16,7 @@ from hanwave.rollout.events import Event, Evidence, Kind, Leg
 from hanwave.rollout.pace import Pace
 from hanwave.rollout.policy import Policy, Wave
 from tests.ledger.test_budgets import limit
-from tests.ledger.test_permit_and_outbox import activate, hold_image, say, send
+from tests.ledger.test_permit_and_outbox import activate, distribute, hold_image, say, send
 from tests.support.ledger import ACB, HASH, World, eui
 
 pytestmark = pytest.mark.ledger
@@ -63,6 +63,29 @@ def test_a_sweep_that_was_lost_before_it_told_anybody_gives_its_turns_again(worl
     assert engine.run(sweep, SweepAsk("spring", 1, 10)).wake == []
     engine.info = replace(engine.info, attempt=2)
     assert engine.run(sweep, SweepAsk("spring", 1, 10)).wake == lost
+
+
+def sweep(world: World) -> waves.Sweep:
+    with world.engine.begin() as connection:
+        return waves.sweep(connection, "spring", 1, world.now, SECONDS)
+
+
+def test_a_batch_that_found_no_way_out_is_sent_though_nobody_waits_for_an_image_any_more(world):
+    """The DCC was away as the last batch of a wave was to leave: a GSME would have ended as not delivered."""
+    granted = distribute(world, world.campaign(world.fleet(2)))
+    assert sweep(world).distribute == 1
+    send(world, granted.outbox_id)
+    assert sweep(world).distribute == 0
+
+
+def test_an_activation_that_found_no_way_out_is_tried_again_before_its_deadline(world):
+    (update_id,) = hold_image(world)
+    granted = activate(world, update_id)
+    assert sweep(world).wake == []
+    world.later(minutes=2)
+    assert sweep(world).wake == [eui(0)]
+    send(world, granted.outbox_id)
+    assert sweep(world).wake == []
 
 
 def test_what_fills_the_cap_is_read_all_the_same_and_nothing_more_is_activated(world):
