@@ -95,9 +95,14 @@ class Rollout:
     def admin(self) -> str:
         return f"http://127.0.0.1:{self.stack.port('emulator_admin')}"
 
+    def asking(self) -> httpx.Client:
+        """A client of the emulator's admin port, which another scenario may just be starting again."""
+        return httpx.Client(base_url=self.admin, timeout=30, transport=httpx.HTTPTransport(retries=6))
+
     def lever(self, path: str, body: Any) -> Any:
         """POST to the emulator's admin port."""
-        answer = httpx.post(f"{self.admin}{path}", json=body, timeout=30)
+        with self.asking() as client:
+            answer = client.post(path, json=body)
         assert answer.is_success, answer.text
         return answer.json()
 
@@ -115,7 +120,8 @@ class Rollout:
 
     def device(self, eui: str) -> dict[str, Any]:
         """What the emulator's books hold of a device, with its story."""
-        found: dict[str, Any] = httpx.get(f"{self.admin}/devices/{eui}", timeout=30).json()
+        with self.asking() as client:
+            found: dict[str, Any] = client.get(f"/devices/{eui}").json()
         return found
 
     def hand_over(self, euis: Iterable[str], supplier: EUI64, **more: str) -> None:
@@ -195,10 +201,10 @@ class Rollout:
     def under_way(self) -> str:
         """What a machine that nobody can look at must tell: where each stands that is not at its end, and why no further."""
         devices = self.rows(
-            "SELECT u.campaign, u.eui, u.state, u.step, u.due_at, u.reason, u.picked_at, m.leg, m.attempt, b.state AS request"
+            "SELECT u.campaign, u.eui, u.state, u.outcome, u.step, u.due_at, u.reason, u.picked_at, m.leg, m.attempt, b.state AS request"
             " FROM campaign_device u LEFT JOIN LATERAL (SELECT * FROM outbox_device o WHERE o.update_id = u.id"
             " ORDER BY o.outbox_id DESC LIMIT 1) m ON true LEFT JOIN outbox b ON b.id = m.outbox_id"
-            " WHERE u.state NOT IN ('settled', 'closed') ORDER BY u.state = 'planned', u.campaign, u.eui LIMIT 40"
+            " WHERE u.state <> 'settled' ORDER BY u.state = 'closed', u.state = 'planned', u.campaign, u.eui LIMIT 60"
         )
         stops = self.rows("SELECT scope, value, leg, kind, reason FROM stop WHERE lifted_at IS NULL LIMIT 20")
         return "\n".join(map(str, ("under way:", *devices, "stopped:", *stops)))
