@@ -33,11 +33,11 @@ types: $(VENV)/.installed
 	$(BIN)/mypy
 
 fast: $(VENV)/.installed
-	$(BIN)/pytest -q -n 2 --dist worksteal -m "unit or attack" --cov --cov-report=term:skip-covered $(FAST)
+	$(BIN)/pytest -q -n 2 --dist worksteal -m "(unit or attack) and not long" --cov --cov-report=term:skip-covered $(FAST)
 
 # The whole, under twenty minutes on two cores.
 test: check
-	$(BIN)/pytest -q -n 2 --dist loadfile -m "not unit and not attack and not stack"
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "long or not (unit or attack or stack)"
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "stack and not attack"
 
 # Renew the lock after a change to pyproject.toml.

@@ -98,6 +98,7 @@ def rate(case: Case, gate: Gate, size: int, seed: int) -> float:
     return wrong / RUNS
 
 
+@pytest.mark.long
 def test_no_gate_is_wrong_more_often_than_it_promises(capsys):
     lines, broken = [], []
     for number, (name, (gate, size)) in enumerate(GATES.items()):

@@ -132,6 +132,7 @@ def cohorts(draw: st.DrawFn) -> tuple[list[Candidate], tuple[Wave, ...]]:
     return devices, tuple(waves)
 
 
+@pytest.mark.long
 @given(cohorts(), st.text(max_size=5))
 @settings(max_examples=300)
 def test_a_device_is_in_exactly_one_wave_or_left_out_for_one_reason(cohort, seed):

@@ -58,6 +58,7 @@ def night_is_open(at: datetime, holidays: set[tuple[int, int]]) -> bool:
     return (wall.hour >= 22 and wall.isoweekday() <= 5) or (wall.hour < 5 and 2 <= wall.isoweekday() <= 6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("nation", list(Nation))
 def test_a_year_of_minutes_agrees_with_another_calculation(nation):
     (window,) = acting(NIGHT, place=Place(frozenset({nation})))
