@@ -1,6 +1,6 @@
 """Halts in mid-flight, without an engine: permits, POSTs and evidence by hand, on a real PostgreSQL and the real clock."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine
 
@@ -20,9 +20,7 @@ SPRING = stops.Scope("campaign", "spring")
 
 def at_the_real_time(ledger: Engine) -> World:
     """A world whose clock is the real one, since a halt looks at that."""
-    made = World(ledger)
-    made.now = datetime.now(made.now.tzinfo)
-    return made
+    return World(ledger, now=datetime.now(UTC))
 
 
 def ask(world: World, leg: Leg, ids: list[int], campaign: str = "spring") -> permit.Permit:

@@ -279,6 +279,6 @@ class World:
 
 
 @pytest.fixture
-def world(ledger: Engine) -> World:
-    """A small world on a fresh ledger."""
-    return World(ledger)
+def world(ledger: Engine, request: pytest.FixtureRequest) -> World:
+    """A small world on a fresh ledger, at the real time where an engine's workers, who know no other, work on it."""
+    return World(ledger, now=datetime.now(UTC) if "temporal" in request.fixturenames else START)

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from temporalio.client import Client
@@ -178,7 +179,7 @@ def a_world(postgres: Postgres, name: str, device_type: str, size: int) -> Itera
     dsn = create_database(postgres, name)
     make_ledger(dsn)
     engine = database.engine(dsn)
-    world = World(engine, device_type=device_type)
+    world = World(engine, now=datetime.now(UTC), device_type=device_type)
     world.release_document()
     world.fleet(size)
     yield world
