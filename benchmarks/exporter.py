@@ -37,7 +37,10 @@ _SCRAPES = 20
 
 
 def fill(owner: Engine, devices: int) -> None:
-    """Devices of thirty models in ten waves of one campaign, two events each; the last ones are chained and not counted."""
+    """Devices of thirty models in ten waves of one campaign, two events each; the last ones are chained and not counted.
+
+    Half have settled, and one in a thousand is silent.
+    """
     hexadecimal = f"upper(regexp_replace(lpad(to_hex({_FIRST} + n), 16, '0'), '(..)(?!$)', '\\1-', 'g'))"
     now = datetime.now(UTC)
     policy = Policy(waves=(*[Wave(count=1)] * (_WAVES - 1), Wave(share=1))).model_dump_json()
@@ -56,13 +59,15 @@ def fill(owner: Engine, devices: int) -> None:
         ),
         (
             "INSERT INTO campaign_device (campaign, wave, eui, device_type, model, hop, state, step, due_at, reason, started,"
-            " told, changed_at) SELECT 'spring', 1 + row_number() OVER () % 10, eui, 'ESME', manufacturer || '/' || model, 1,"
-            " 'activated', 'wait', :now + interval '1 day', '', true, false, :now FROM device"
+            " told, changed_at, outcome) SELECT 'spring', 1 + n % 10, eui, 'ESME', manufacturer || '/' || model, 1,"
+            " CASE WHEN n % 997 = 0 THEN 'closed' WHEN n / 10 % 2 = 0 THEN 'settled' ELSE 'activated' END, 'wait',"
+            " :now + interval '1 day', '', true, false, :now, CASE WHEN n % 997 = 0 THEN 'quiet' END"
+            " FROM (SELECT *, row_number() OVER () AS n FROM device) d"
         ),
         "INSERT INTO wave (campaign, number, size, opened_at) SELECT campaign, wave, count(*), :now FROM campaign_device GROUP BY 1, 2",
         (
-            "INSERT INTO tally (campaign, wave, model, state, delta) SELECT campaign, wave, model, state, count(*)"
-            " FROM campaign_device GROUP BY 1, 2, 3, 4"
+            "INSERT INTO tally (campaign, wave, model, state, delta) SELECT campaign, wave, model,"
+            " concat_ws(':', state, outcome), count(*) FROM campaign_device GROUP BY 1, 2, 3, 4"
         ),
         (
             "INSERT INTO device_event (update_id, eui, kind, leg, hop, attempt, at, recorded_at, evidence) SELECT u.id, u.eui, k,"

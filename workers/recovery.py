@@ -15,7 +15,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.wave import start_device
 from hanwave import names
 from hanwave.client import search
-from hanwave.ledger import campaigns, progress, waves
+from hanwave.ledger import campaigns, waves
 from hanwave.ledger.database import LedgerError
 from workflows.wave import WaveStart
 
@@ -44,8 +44,8 @@ async def recover(client: Client, ledger: Engine, campaign: str) -> Recovered:
     devices = await _devices(client, ledger, campaign)
     for wave in found.waves:
         start = WaveStart(campaign, wave, found.sweep)
-        await _start(client, names.WAVE_WORKFLOW, names.wave_id(campaign, wave), start)
-    await _start(client, names.CAMPAIGN_WORKFLOW, names.campaign_id(campaign), None)
+        await _start(client, found.route, names.WAVE_WORKFLOW, names.wave_id(campaign, wave), start)
+    await _start(client, found.route, names.CAMPAIGN_WORKFLOW, names.campaign_id(campaign), None)
     return Recovered(campaign, over=False, waves=found.waves, devices=devices)
 
 
@@ -60,13 +60,14 @@ class _Open:
     over: bool
     waves: list[int]
     sweep: float
+    route: str
 
 
 def _read(ledger: Engine, campaign: str) -> _Open:
     with ledger.connect() as connection:
         row = connection.execute(text("SELECT closed_at FROM campaign WHERE name = :name"), {"name": campaign}).first()
         if row is None:
-            raise LedgerError(progress.no_campaign(connection, campaign))
+            raise LedgerError(campaigns.no_campaign(connection, campaign))
         numbers = connection.execute(
             text(
                 "SELECT number FROM wave WHERE campaign = :name AND opened_at IS NOT NULL AND closed_at IS NULL"
@@ -74,8 +75,10 @@ def _read(ledger: Engine, campaign: str) -> _Open:
             ),
             {"name": campaign},
         )
-        sweep = campaigns.frame(connection, campaign).policy.sweep.total_seconds()
-        return _Open(row.closed_at is not None, list(numbers.scalars()), sweep)
+        frame = campaigns.frame(connection, campaign)
+        return _Open(
+            row.closed_at is not None, list(numbers.scalars()), frame.policy.sweep.total_seconds(), frame.route
+        )
 
 
 def _take_turns_back(ledger: Engine, campaign: str) -> None:
@@ -103,7 +106,7 @@ async def begin_anew(client: Client, ledger: Engine, campaign: str) -> Recovered
     return await recover(client, ledger, campaign)
 
 
-async def _start(client: Client, workflow: str, workflow_id: str, argument: WaveStart | None) -> None:
+async def _start(client: Client, route: str, workflow: str, workflow_id: str, argument: WaveStart | None) -> None:
     await client.start_workflow(
         workflow,
         argument,
@@ -112,7 +115,7 @@ async def _start(client: Client, workflow: str, workflow_id: str, argument: Wave
         id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         static_summary=f"{workflow_id}, recovered from the ledger",
-        search_attributes=search.of_workflow(workflow_id),
+        search_attributes=search.of_workflow(workflow_id, route),
     )
 
 

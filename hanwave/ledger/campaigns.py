@@ -17,6 +17,9 @@ from hanwave.rollout import tallies
 from hanwave.rollout.gate import Progress
 from hanwave.rollout.policy import DeviceType, Gate, Policy
 
+OF_USER = "(CAST(:user AS text) IS NULL OR user_id = :user)"
+"""Of campaigns: those of the User ID :user; of anybody where it is null."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hop:
@@ -62,6 +65,19 @@ class Frame:
 
 Path = tuple[str, ...]
 """Releases, in order."""
+
+
+def is_of(connection: Connection, campaign: str, user_id: str | None) -> bool:
+    """Whether a campaign is there, and that User ID's (None: anybody's)."""
+    statement = text(f"SELECT 1 FROM campaign WHERE name = :name AND {OF_USER}")
+    return connection.execute(statement, {"name": campaign, "user": user_id}).first() is not None
+
+
+def no_campaign(connection: Connection, name: str, user_id: str | None = None) -> str:
+    """The sentence that says so, with the latest that there are; of another User ID's it says nothing."""
+    statement = text(f"SELECT name FROM campaign WHERE {OF_USER} ORDER BY created_at DESC LIMIT 5")
+    known = connection.execute(statement, {"user": user_id}).scalars()
+    return f"there is no campaign {name[:70]!r}; the ledger has {', '.join(known) or 'none'}"
 
 
 def frame(connection: Connection, campaign: str) -> Frame:

@@ -16,7 +16,6 @@ from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from hanwave.errors import HanwaveError
-from hanwave.ledger.tables import APPEND_ONLY
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -109,6 +108,9 @@ def _grant_lookup(connection: Connection, role: str) -> None:
 
 
 def _grant(connection: Connection, role: str) -> None:
+    # Here and not above: the tables, as their migrations know them, are 13 MB to every process that uses the ledger.
+    from hanwave.ledger.tables import APPEND_ONLY  # noqa: PLC0415
+
     name = connection.dialect.identifier_preparer.quote(role)
     connection.execute(text(f"GRANT USAGE ON SCHEMA public TO {name}"))
     connection.execute(text(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {name}"))

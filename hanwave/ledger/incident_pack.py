@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from sqlalchemy import Connection, text
 
-from hanwave.ledger import campaigns, holds, progress
+from hanwave.ledger import campaigns, holds
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.holds import NewHold
 
@@ -43,8 +43,8 @@ def write(connection: Connection, campaign: str, cause: str, out: IO[bytes], use
 
     LedgerError where there is no such campaign, or nothing of it has that cause; it names those that it has.
     """
-    if not progress.is_of(connection, campaign, user_id):
-        raise LedgerError(progress.no_campaign(connection, campaign, user_id))
+    if not campaigns.is_of(connection, campaign, user_id):
+        raise LedgerError(campaigns.no_campaign(connection, campaign, user_id))
     updates = list(connection.execute(_OF, {"campaign": campaign, "cause": cause}).scalars())
     if not updates:
         raise LedgerError(_none(connection, campaign, cause))

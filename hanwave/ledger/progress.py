@@ -14,7 +14,6 @@ from hanwave.rollout.dormant import end
 
 _ENOUGH = 3  # ended devices, below which a rate says nothing
 _PAGE = 1000
-_OF = "(CAST(:user AS text) IS NULL OR user_id = :user)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +49,8 @@ class Progress(View):
 def progress(connection: Connection, campaign: str, now: datetime, user_id: str | None = None) -> Progress:
     """How far it is; LedgerError where there is no campaign of that name (of that User ID, where one is given)."""
     view = overview.view(connection, campaign, now)
-    if view is None or not is_of(connection, campaign, user_id):
-        raise LedgerError(no_campaign(connection, campaign, user_id))
+    if view is None or not campaigns.is_of(connection, campaign, user_id):
+        raise LedgerError(campaigns.no_campaign(connection, campaign, user_id))
     over = overview.closed(connection, [campaign])
     return Progress(
         **{each.name: getattr(view, each.name) for each in fields(view)},
@@ -60,19 +59,6 @@ def progress(connection: Connection, campaign: str, now: datetime, user_id: str 
         time_left=None if over else _time_left(connection, view, now),
         forecast=forecasts.compare(connection, campaign, now),
     )
-
-
-def is_of(connection: Connection, campaign: str, user_id: str | None) -> bool:
-    """Whether a campaign is there, and that User ID's (None: anybody's)."""
-    statement = text(f"SELECT 1 FROM campaign WHERE name = :name AND {_OF}")
-    return connection.execute(statement, {"name": campaign, "user": user_id}).first() is not None
-
-
-def no_campaign(connection: Connection, name: str, user_id: str | None = None) -> str:
-    """The sentence that says so, with the latest that there are; of another User ID's it says nothing."""
-    statement = text(f"SELECT name FROM campaign WHERE {_OF} ORDER BY created_at DESC LIMIT 5")
-    known = connection.execute(statement, {"user": user_id}).scalars()
-    return f"there is no campaign {name[:70]!r}; the ledger has {', '.join(known) or 'none'}"
 
 
 def waits_for(view: View) -> str:
@@ -153,7 +139,7 @@ def listed(connection: Connection, user_id: str | None = None) -> list[Listed]:
         text(
             "SELECT name, release, kind, status, author,"
             " (SELECT coalesce(sum(size), 0) FROM wave WHERE wave.campaign = campaign.name) AS devices,"
-            f" created_at, closed_at FROM campaign WHERE {_OF} ORDER BY created_at DESC, name"
+            f" created_at, closed_at FROM campaign WHERE {campaigns.OF_USER} ORDER BY created_at DESC, name"
         ),
         {"user": user_id},
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from hanwave.ledger import audit, forecasts, judging, overview, progress
+from hanwave.ledger import audit, campaigns, forecasts, judging, overview
 from hanwave.ledger.audit import AuditStatus
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.forecasts import Held
@@ -131,8 +131,8 @@ def gather(connection: Connection, campaign: str, now: datetime, user_id: str | 
     """The report's facts, of a connection that has not been used yet; LedgerError where there is no such campaign."""
     connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
     view = overview.view(connection, campaign)
-    if view is None or not progress.is_of(connection, campaign, user_id):
-        raise LedgerError(progress.no_campaign(connection, campaign, user_id))
+    if view is None or not campaigns.is_of(connection, campaign, user_id):
+        raise LedgerError(campaigns.no_campaign(connection, campaign, user_id))
     acts = _acts(connection, campaign)
     return Report(
         heading=_heading(connection, campaign, view.approvals, now),

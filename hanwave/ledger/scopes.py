@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text
 
 from hanwave.firmware.terms import Model
 from hanwave.identifiers import EUI64
-from hanwave.ledger import progress
+from hanwave.ledger import campaigns
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.stops import Scope
 
@@ -47,8 +47,8 @@ def _user(value: str, user_id: str | None) -> Scope:
 
 
 def _campaign(connection: Connection, value: str, user_id: str | None) -> Scope:
-    if not progress.is_of(connection, value, user_id):
-        raise LedgerError(progress.no_campaign(connection, value, user_id))
+    if not campaigns.is_of(connection, value, user_id):
+        raise LedgerError(campaigns.no_campaign(connection, value, user_id))
     return Scope("campaign", value)
 
 
