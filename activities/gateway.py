@@ -3,15 +3,16 @@
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Self
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.wave import DeviceStart, WaveRef, now
 from hanwave.identifiers import EUI64
 from hanwave.ledger import campaigns, gains, inventory, outbox, permit, waves
-from hanwave.ledger.standing import ended_as, kept, standings
+from hanwave.ledger.standing import kept, standings
 from hanwave.rollout.decide import Step
 from hanwave.rollout.device import ENDED
 from hanwave.rollout.events import Leg
@@ -33,6 +34,12 @@ class Advanced:
     reason: str = ""
     outcome: str | None = None
     """How its update ended, where it did not end well."""
+
+    @classmethod
+    def now(cls, connection: Connection, update_id: int, reason: str | None) -> Self:
+        """As the ledger has it; reason: why what is due could not be done now."""
+        state, why, outcome = kept(connection, update_id)
+        return cls(state, state in ENDED, reason or why, outcome)
 
 
 @dataclass(frozen=True)
@@ -96,9 +103,7 @@ class GatewayActivities:
         if reason is None:
             reason = self._step(device.update_id, _STEPS, of=(device.campaign, device.eui))
         with self.ledger.connect() as connection:
-            state, why = kept(connection, device.update_id)
-            outcome = ended_as(connection, device.update_id) if state in ENDED else None
-        return Advanced(state, state in ENDED, reason or why, outcome)
+            return Advanced.now(connection, device.update_id, reason)
 
     def _step(
         self, update_id: int, steps: Mapping[Step, tuple[Leg, str]], *, of: tuple[str, str] | None = None

@@ -35,6 +35,7 @@ from hanwave.keys import load_trust
 from hanwave.ledger import database
 from hanwave.ledger.receipt import Kept, judge, keep
 from hanwave.ledger.routing import Waking
+from hanwave.rollout.route import DCC
 from workers.bounds import NoRoomError, Prompt, Room
 from workers.loops import Clock, HandOn, Loops, Wake
 from workers.process import run
@@ -180,7 +181,8 @@ def engine_wake(client: Client) -> Wake:
             task_queue=names.CAMPAIGN_QUEUE,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             # Mostly it runs already; the few that a message starts before their wave does are found by their campaign.
-            search_attributes=search.of_workflow(names.device_id(waking.campaign, waking.eui)),
+            # A message wakes nobody on a bench.
+            search_attributes=search.of_workflow(names.device_id(waking.campaign, waking.eui), DCC),
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             start_signal=names.WAKE,
             start_signal_args=[waking.wake],

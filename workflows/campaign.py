@@ -81,7 +81,7 @@ class FirmwareCampaign:
         """Freeze the plan of a request; without one, go on from the plan that the ledger keeps."""
         try:
             check_name(self._name)
-            self._be_found()
+            self._be_found(_route_of(raw))
             check_id(workflow.info().workflow_id, names.campaign_id(self._name))
             if raw:
                 await self._ask(CampaignActivities.freeze_plan, FreezeAsk(self._name, parse_request(raw)))
@@ -90,13 +90,14 @@ class FirmwareCampaign:
         self._view = await self._ask(CampaignActivities.view_campaign, self._name)
         if self._view is None:
             _refuse(f"the input is missing, and the ledger has no campaign {self._name!r}; a right one is {EXAMPLE}")
+        self._be_found(self._view.route)
 
-    def _be_found(self) -> None:
+    def _be_found(self, route: str | None) -> None:
         """Whoever starts a campaign in the Web UI sets no search attributes, or another campaign's: it copies them."""
-        if workflow.info().typed_search_attributes.get(search.CAMPAIGN) != self._name:
-            workflow.upsert_search_attributes(
-                [pair.key.value_set(pair.value) for pair in search.of_workflow(names.campaign_id(self._name))]
-            )
+        held = workflow.info().typed_search_attributes
+        own = search.of_workflow(names.campaign_id(self._name), route)
+        if any(held.get(pair.key) != pair.value for pair in own):
+            workflow.upsert_search_attributes([pair.key.value_set(pair.value) for pair in own])
 
     @property
     def _known(self) -> View:
@@ -177,7 +178,7 @@ class FirmwareCampaign:
                 parent_close_policy=workflow.ParentClosePolicy.ABANDON,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                 static_summary=summary,
-                search_attributes=search.of_workflow(workflow_id),
+                search_attributes=search.of_workflow(workflow_id, self._known.route),
             )
         except WorkflowAlreadyStartedError:
             workflow.logger.info("%s runs already", workflow_id)
@@ -338,6 +339,14 @@ class FirmwareCampaign:
 def _said(act: Act) -> str:
     """By whom and why, for the page's timeline."""
     return f"{act.actor}: {line(act.reason, 80)}"
+
+
+def _route_of(raw: Any) -> str | None:
+    """A request's route; None where there is none, or it cannot be read, which its refusal says in a moment."""
+    try:
+        return parse_request(raw).route if raw else None
+    except RequestError:
+        return None
 
 
 def _refuse(sentence: str) -> NoReturn:

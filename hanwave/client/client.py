@@ -96,7 +96,7 @@ class Client:
         # A campaign that cannot start should not take the name; but what is wrong with the request is said first.
         down = await self._engine_is_down()
         await self._link.ask(lambda connection: _freeze(connection, name, wanted, self._sender(wanted), down))
-        await self._run(name)
+        await self._run(name, wanted.route)
         return self.campaign(name)
 
     async def retry(
@@ -123,7 +123,7 @@ class Client:
             return error
         return None
 
-    async def _run(self, name: str) -> None:
+    async def _run(self, name: str, route: str) -> None:
         """Start its workflow, which goes on from the ledger. One that ended is not begun again: that is `recover`'s."""
         async with engine.asking(self._link.temporal, self._link.patience):
             try:
@@ -133,7 +133,7 @@ class Client:
                     task_queue=names.CAMPAIGN_QUEUE,
                     id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                     static_summary=f"campaign {name}",
-                    search_attributes=search.of_workflow(names.campaign_id(name)),
+                    search_attributes=search.of_workflow(names.campaign_id(name), route),
                 )
             except WorkflowAlreadyStartedError:
                 return

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 
-from hanwave.rollout.route import DCC
 from hanwave.settings import SEARCH_ATTRIBUTES
 
 KEYS = {name: SearchAttributeKey.for_keyword(name) for name in SEARCH_ATTRIBUTES}
@@ -22,8 +21,8 @@ def attributes(values: Mapping[str, str | int | None]) -> TypedSearchAttributes:
     return TypedSearchAttributes(pairs)
 
 
-def of_workflow(workflow_id: str) -> TypedSearchAttributes:
-    """Those that a workflow's id tells: its campaign, and of a wave its number ("campaign/spring/wave/2")."""
+def of_workflow(workflow_id: str, route: str | None) -> TypedSearchAttributes:
+    """Its campaign's route, where it is known, and what its id tells: its campaign, and of a wave its number ("campaign/spring/wave/2")."""
     _, campaign, *rest = workflow_id.split("/")
     wave = rest[1] if rest[:1] == ["wave"] else None
-    return attributes({"Campaign": campaign, "Wave": wave, "Route": DCC})
+    return attributes({"Campaign": campaign, "Wave": wave, "Route": route})

@@ -9,6 +9,7 @@ from hanwave.ledger import campaigns, shadows, stops, throttle
 from hanwave.ledger.database import LedgerError
 from hanwave.rollout.decide import Step
 from hanwave.rollout.gate import Verdict
+from hanwave.rollout.route import DCC
 from hanwave.words import person
 
 SHOWN = 16
@@ -66,6 +67,8 @@ class View:
     """Of a shadow: what became of how many devices by others' doing, the most first."""
     next_due: datetime | None = None
     """When something next falls due in the open wave: a deadline, the end of a wait or of a soak."""
+    route: str = DCC
+    """Through the DCC, or over a bench ("bench/lab")."""
 
     def other_plan(self, digest: str) -> str | None:
         """The sentence that refuses a digest of another plan; None where it is this one's, or its first SHOWN digits."""
@@ -105,6 +108,7 @@ def view(connection: Connection, name: str, now: datetime | None = None) -> View
         pace=throttle.pace(connection, name),
         user_id=row.user_id,
         seen=shadows.seen(connection, name) if campaigns.frame(connection, name).shadow else {},
+        route=campaigns.frame(connection, name).route,
     )
 
 

@@ -96,20 +96,13 @@ def standings(connection: Connection, update_ids: Iterable[int], now: datetime) 
     return [_folded(connection, known, known.events, now) for known in _read(connection, update_ids, now, _ROWS)]
 
 
-def kept(connection: Connection, update_id: int) -> tuple[State, str]:
-    """An update's state and its reason, as they were last folded."""
+def kept(connection: Connection, update_id: int) -> tuple[State, str, str | None]:
+    """An update's state and its reason, as they were last folded; and how it ended, where it did not end well."""
     row = connection.execute(_KEPT, {"id": update_id}).one()
-    return State(row.state), row.reason
+    return State(row.state), row.reason, row.outcome
 
 
-_KEPT = text("SELECT state, reason FROM campaign_device WHERE id = :id")
-
-
-def ended_as(connection: Connection, update_id: int) -> str | None:
-    """How an update ended, where it did not end well."""
-    statement = text("SELECT outcome FROM campaign_device WHERE id = :id")
-    outcome: str | None = connection.execute(statement, {"id": update_id}).scalar_one()
-    return outcome
+_KEPT = text("SELECT state, reason, outcome FROM campaign_device WHERE id = :id")
 
 
 def _locked(connection: Connection, update_ids: Iterable[int], now: datetime) -> list[Known]:

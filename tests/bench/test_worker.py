@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 
 from hanwave import names
-from hanwave.client import EngineError
+from hanwave.client import EngineError, search
 from hanwave.ledger import audit
 from hanwave.ledger.database import LedgerError
 from tests.bench.worker import BAD, FAST, GOOD, at_work, fleet, give, release
@@ -56,6 +56,13 @@ async def until_over(campaign):
     return last
 
 
+async def routes(temporal, name, device):
+    """By which routes its campaign, its wave and its device are found in the Web UI's list."""
+    ids = (names.campaign_id(name), names.wave_id(name, 1), names.device_id(name, device))
+    found = [await temporal.get_workflow_handle(each).describe() for each in ids]
+    return {each.typed_search_attributes.get(search.KEYS["Route"]) for each in found}
+
+
 async def test_a_ppmid_is_updated_and_says_so_itself(world, temporal, name):
     give(world, release())
     (device,) = fleet(world, 1)
@@ -64,6 +71,7 @@ async def test_a_ppmid_is_updated_and_says_so_itself(world, temporal, name):
         assert ended.funnel == {"settled": 1}
         assert bench.device(device).memory.version == 2
         assert bench.value("SELECT firmware_version FROM device") == GOOD
+    assert await routes(temporal, name, device) == {f"bench/{name}"}
     assert bench.value(EVENTS) == (
         "granted ours, sent ours, transferred device, verified device, activated device, version read_back,"
         " granted ours, sent ours, version read_back, settled ours"
@@ -104,6 +112,10 @@ async def test_a_bad_image_is_stopped_by_its_gate_and_a_good_one_is_the_evidence
         assert {bench.device(each).memory.version for each in devices} == {1}
         with pytest.raises(LedgerError, match="did not pass"):
             bench.passes(f"{name}-bad")
+        failed = bench.value("SELECT min(eui) FROM campaign_device WHERE outcome = 'failed'")
+        its = temporal.get_workflow_handle(names.device_id(f"{name}-bad", failed))
+        assert await its.result() == "failed: it restarted, and still runs what it ran before"
+        assert (await its.describe()).typed_search_attributes.get(search.OUTCOME) == "failed"
         await bad.halt(reason="a bad image", actor="ann")
         ended = await until_over(await client.start(f"{name}-good", request(name, waves=waves)))
         assert ended.funnel == {"settled": 20}
@@ -188,9 +200,13 @@ async def test_the_commands_list_let_join_update_pass_and_forget_and_say_what_th
 async def test_the_engines_own_cancel_reaches_the_device(world, temporal, name):
     give(world, release(size=8_000))
     (device,) = fleet(world, 1)
-    async with at_work(world, temporal, name, devices=1, rest=0.03) as bench, bench.client() as client:
-        await client.start(name, request(name))
+    async with at_work(world, temporal, name, devices=1, rest=0.03) as bench:
+        # As the Web UI starts one: without search attributes.
+        await temporal.start_workflow(
+            names.CAMPAIGN_WORKFLOW, request(name), id=names.campaign_id(name), task_queue=names.CAMPAIGN_QUEUE
+        )
         await until(lambda: bench.device(device).books.blocks > 3)
+        assert await routes(temporal, name, device) == {f"bench/{name}"}
         await temporal.get_workflow_handle(names.device_id(name, device)).cancel()
         await until(lambda: bench.device(device).books.aborts)
         await until(lambda: world.count("campaign_device", "state = 'closed'"))

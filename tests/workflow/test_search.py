@@ -8,6 +8,7 @@ from temporalio.client import Client
 
 from hanwave import names
 from hanwave.client import search
+from hanwave.rollout.route import DCC
 from hanwave.settings import SEARCH_ATTRIBUTES
 from tests.support.dcc import broken
 from tests.support.ledger import US, VERSION, World, eui
@@ -29,7 +30,7 @@ def fleet(world: World) -> World:
 async def start(client: Client, name: str, like: str | None = None):
     """As the Web UI starts one: without search attributes, or, of one like another, with that other's."""
     given = {"release": "r2", "author": "ann", "policy": ONE}
-    copied = search.of_workflow(names.campaign_id(like)) if like else None
+    copied = search.of_workflow(names.campaign_id(like), DCC) if like else None
     return await client.start_workflow(
         names.CAMPAIGN_WORKFLOW,
         given,
@@ -67,7 +68,7 @@ async def test_a_campaigns_devices_are_found_by_model_and_cost_no_upsert(fleet, 
             "Supplier": US,
             "FirmwareVersion": VERSION,
             "Wave": "1",
-            "Route": search.DCC,
+            "Route": DCC,
         }
         for name, value in by.items():
             assert await found(temporal, f"{kind} AND {name} = '{value}'", SIZE) == devices, name

@@ -22,9 +22,7 @@ from hanwave.identifiers import EUI64
 from hanwave.ledger import bench as books
 from hanwave.ledger.bench import Due
 from hanwave.ledger.database import LedgerError
-from hanwave.ledger.standing import kept
 from hanwave.rollout.bench import BenchPolicy, BenchReport, Outcome
-from hanwave.rollout.device import ENDED
 from hanwave.rollout.events import Leg
 from hanwave.rollout.policy import DeviceType
 from hanwave.rollout.route import bench as route_of
@@ -58,8 +56,7 @@ class BenchTasks:
         of = (device.campaign, device.eui)
         due = await self._due(device.update_id, of)
         reason = due if isinstance(due, str) else await self._do(due)
-        state, why = await write(self._ledger, lambda c: kept(c, device.update_id))
-        return Advanced(state, state in ENDED, reason or why)
+        return await write(self._ledger, lambda c: Advanced.now(c, device.update_id, reason))
 
     async def _due(self, update_id: int, of: tuple[str, str] | None = None) -> Due | str:
         try:
