@@ -32,14 +32,17 @@ def of_one_certificate(connection: Connection, frame: Frame, update_ids: Sequenc
 
 
 def look_again(connection: Connection, told: Mapping[str, str], now: datetime) -> int:
-    """Have the version read (11.2) of those of the devices that are in an update of ours; how many.
+    """Have the version read (11.2) of those of the devices that are in an update of ours by the DCC; how many.
 
     told gives, for each device, the digest of the message that says so; where people were told of it, the version was read.
     """
     rows = connection.execute(
         text(
             "SELECT l.update_id FROM unnest(CAST(:euis AS text[]), CAST(:digests AS text[])) AS f(eui, digest)"
-            " JOIN lease l ON l.eui = f.eui WHERE NOT EXISTS (SELECT 1 FROM note n WHERE n.key = concat_ws('/', 'elsewhere', f.digest, f.eui))"
+            " JOIN lease l ON l.eui = f.eui JOIN campaign_device u ON u.id = l.update_id"
+            # A device on a bench has left its hub, and with it the DCC; its update ends with the version that it says itself.
+            " JOIN campaign c ON c.name = u.campaign AND c.route = 'dcc'"
+            " WHERE NOT EXISTS (SELECT 1 FROM note n WHERE n.key = concat_ws('/', 'elsewhere', f.digest, f.eui))"
             " ORDER BY l.update_id"
         ),
         {"euis": list(told), "digests": list(told.values())},

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
+from hanwave import duis
 from hanwave.firmware.document import release_to_dict
 from hanwave.firmware.life import Stage
 from hanwave.ledger import bench, cancel, holds, permit, reconcile, releases, stops
@@ -16,7 +17,9 @@ from hanwave.ledger.standing import standings
 from hanwave.rollout.bench import BenchReport, Outcome
 from hanwave.rollout.device import State
 from hanwave.rollout.events import Leg
+from tests.support import messages
 from tests.support.ledger import ACB, World
+from tests.support.routing import deliver
 from tests.unit.firmware.making import release
 
 pytestmark = pytest.mark.ledger
@@ -47,6 +50,15 @@ def granted(world: World, update_id: int) -> Due:
     found = due(world, update_id)
     assert isinstance(found, Due)
     return found
+
+
+def test_an_alert_that_another_supplier_updates_it_sends_no_request_to_a_device_on_a_bench(world, update):
+    granted(world, update)
+    told = duis.FirmwareUpgradeRequested(duis.DeviceType.PPMID, "00000003", (messages.DEVICE,))
+    deliver(world, messages.dcc_alert("N59", told, world.now))
+    assert world.count("outbox", "service_reference <> 'ZigBee'") == 0
+    assert world.count("note", "verb = 'elsewhere'") == 1
+    assert isinstance(due(world, update), Due)
 
 
 def test_a_transfer_is_granted_once_and_then_gone_on_with(world, update):

@@ -4,6 +4,7 @@ Guarantee: a coordinator's devices are in a file, so that whoever was killed fin
 Internet.
 """
 
+import logging
 from importlib.metadata import entry_points
 from pathlib import Path
 from pkgutil import resolve_name
@@ -14,7 +15,7 @@ from zigpy.application import RADIO_ENTRY_POINT_GROUP, ControllerApplication
 
 from hanwave.rollout.bench import VIRTUAL
 from hanwave.settings import Bench, SettingsError
-from workers.bench.radio import bench_config, bench_radio
+from workers.bench.radio import BenchDevice, bench_config, bench_radio
 
 _KNOWN = {
     "bellows": "bellows.zigbee.application:ControllerApplication",
@@ -23,6 +24,7 @@ _KNOWN = {
     "xbee": "zigpy_xbee.zigbee.application:ControllerApplication",
 }
 """Libraries whose releases in use announce no entry point."""
+_LOG = logging.getLogger("hanwave.bench")
 
 
 def radio_class(name: str) -> type[ControllerApplication]:
@@ -72,4 +74,27 @@ async def open_radio(bench: Bench, state: Path) -> ControllerApplication:
     except BaseException:
         await radio.shutdown()
         raise
+    radio.add_listener(_Register())
     return radio
+
+
+def quieten() -> None:
+    """Leave what zigpy and the radios' libraries tell of each step out of the log: a device's interview is a dozen lines."""
+    for library in ("zigpy", *(where.partition(".")[0] for where in _KNOWN.values())):
+        logging.getLogger(library).setLevel(logging.WARNING)
+
+
+class _Register:
+    """Says who comes and goes, by the names of zigpy's own events."""
+
+    def device_joined(self, device: BenchDevice) -> None:
+        """Say so: it is asked next what it is."""
+        _LOG.info("%s joined the network", device.eui)
+
+    def device_initialized(self, device: BenchDevice) -> None:
+        """Say what it said of itself."""
+        _LOG.info("%s is ready: %s %s", device.eui, device.manufacturer, device.model)
+
+    def device_left(self, device: BenchDevice) -> None:
+        """Say so."""
+        _LOG.info("%s left the network", device.eui)
