@@ -1,15 +1,16 @@
 """The one way from the library to Temporal. Every call has a time limit, and fails with one sentence."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from temporalio.api.common.v1 import Payload
 from temporalio.api.failure.v1 import Failure
 from temporalio.client import Client, RPCTimeoutOrCancelledError, WorkflowUpdateFailedError, WorkflowUpdateStage
-from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.contrib.pydantic import PydanticPayloadConverter, pydantic_data_converter
 from temporalio.converter import DefaultFailureConverter, PayloadConverter
 from temporalio.exceptions import ApplicationError
 from temporalio.runtime import Runtime
@@ -18,6 +19,7 @@ from temporalio.service import RPCError, RPCStatusCode, TLSConfig
 from hanwave import names, settings
 from hanwave.client.errors import EngineError, NotRunningError, RefusedError
 from hanwave.errors import HanwaveError
+from hanwave.words import line
 
 PLANNING = timedelta(minutes=5)
 """What a verb may take once it is accepted: a rollback plans its campaigns over the whole fleet."""
@@ -33,9 +35,29 @@ class _Sentences(DefaultFailureConverter):
             failure.stack_trace = ""
 
 
+class _Readable(PydanticPayloadConverter):
+    """Reads what nobody can read as a text that says so, where anything may come: a workflow refuses it with a sentence.
+
+    As an error it would end no workflow: its first task would be tried again for ever, and hold its id; nor would it halt.
+    """
+
+    def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
+        """Convert as ever, but for what cannot be and of which no type is expected."""
+        hints: list[Any] = type_hints or [None] * len(payloads)
+        return [self._read(payload, hint) for payload, hint in zip(payloads, hints, strict=False)]
+
+    def _read(self, payload: Payload, hint: Any) -> Any:
+        try:
+            return super().from_payloads([payload], [hint])[0]
+        except Exception as error:
+            if hint not in (None, Any):
+                raise
+            return f"what was sent cannot be read: {line(str(error), 120)}"
+
+
 REFUSALS = ("BadInput", "Refused")
 """The types of the errors that are a sentence for whoever asked."""
-CONVERTER = replace(pydantic_data_converter, failure_converter_class=_Sentences)
+CONVERTER = replace(pydantic_data_converter, payload_converter_class=_Readable, failure_converter_class=_Sentences)
 
 
 async def connect(settings: settings.Temporal, *, lazy: bool = False, runtime: Runtime | None = None) -> Client:

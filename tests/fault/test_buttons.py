@@ -12,11 +12,11 @@ from itertools import count
 
 import pytest
 from sqlalchemy import text
-from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.common.v1 import Payload, WorkflowExecution
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
-from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowUpdateFailedError
+from temporalio.common import RawValue, WorkflowIDConflictPolicy
 from temporalio.exceptions import CancelledError
 
 from activities.wave import DeviceStart, now
@@ -321,6 +321,42 @@ async def test_a_wave_or_device_started_with_rubbish_fails_with_a_sentence(fleet
                 with pytest.raises(WorkflowFailureError) as failed:
                     await asyncio.wait_for(handle.result(), 20)
                 assert "a right one is" in str(failed.value.cause)
+
+
+UNREADABLE = [
+    RawValue(Payload(metadata={"encoding": encoding}, data=octets))
+    for encoding, octets in (
+        (b"json/plain", b'{"release":'),
+        (b"json/plain", b"[" * 100_000 + b"]" * 100_000),
+        (b"binary/encrypted", bytes(64)),
+        (b"binary/protobuf", b"\xff"),
+        (b"\xff", b"1"),
+    )
+]
+"""What another SDK may send, or one with another's codec: no value at all."""
+
+
+async def test_what_nobody_can_read_is_refused_with_a_sentence_and_halts(fleet, temporal):
+    async with running(fleet, temporal, silent):
+        for kind in (names.CAMPAIGN_WORKFLOW, names.WAVE_WORKFLOW, names.DEVICE_WORKFLOW):
+            for number, what in enumerate(UNREADABLE):
+                with pytest.raises(WorkflowFailureError) as failed:
+                    await asyncio.wait_for(
+                        temporal.execute_workflow(
+                            kind, what, id=f"campaign/unreadable-{number}", task_queue=names.CAMPAIGN_QUEUE
+                        ),
+                        20,
+                    )
+                assert "a right one is" in str(failed.value.cause)
+        handle = temporal.get_workflow_handle(names.campaign_id(await in_flight(fleet, temporal)))
+        for what in UNREADABLE:
+            with pytest.raises(WorkflowUpdateFailedError) as refused:
+                await handle.execute_update("resume", what)
+            assert "a right one is" in str(refused.value.cause)
+        await asyncio.wait_for(handle.execute_update("halt", UNREADABLE[0]), 20)
+        assert [(scope, value) for scope, value, _ in stops(fleet)] == [
+            ("campaign", handle.id.removeprefix("campaign/"))
+        ]
 
 
 async def test_whoever_starts_a_workflow_by_hand_under_another_id_is_told_the_right_one(fleet, temporal):

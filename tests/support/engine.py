@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest_asyncio
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
 from hanwave.client import search
+from hanwave.client.engine import CONVERTER
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -19,7 +19,7 @@ async def engine() -> AsyncIterator[WorkflowEnvironment]:
     """The server; a session's tests share it, and each uses names of its own."""
     async with await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(Path(sys.executable).parent / "temporal"),
-        data_converter=pydantic_data_converter,
+        data_converter=CONVERTER,
         dev_server_log_level="error",
         search_attributes=list(search.KEYS.values()),
     ) as environment:
