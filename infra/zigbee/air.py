@@ -83,6 +83,10 @@ class Air:
         node.admitted()
         return True
 
+    def leave(self, node: Node) -> None:
+        """Let a device be on the network no more."""
+        self.nodes.pop(node.address, None)
+
     async def down(self, frame: Frame) -> bool:
         """Carry a frame from the coordinator; whether its acknowledgement came back."""
         await self._fly(frame)

@@ -67,7 +67,8 @@ class OtaClient:
         """Faults: each is called once, when the client has that many octets or more and asks for the next."""
         self._device = device
         self._memory, self._books, self._make = device.memory, device.books, device.make
-        self._rest = habits.rest
+        self.rest = habits.rest
+        """What it waits between two blocks now."""
         self._period_ms = habits.block_period_ms
         self._tsn = 0
         self._server: int | None = None if habits.discovers else 1
@@ -236,8 +237,8 @@ class OtaClient:
             self._meet_faults(offset)
             if not self._device.is_powered or not await self._fetch(offset):
                 return
-            if self._rest:
-                await asyncio.sleep(self._rest)
+            if self.rest:
+                await asyncio.sleep(self.rest)
         await self._finish()
 
     def _meet_faults(self, offset: int) -> None:
@@ -291,7 +292,7 @@ class OtaClient:
         self._books.waits += 1
         if self._period_ms is not None:
             self._period_ms = period_ms
-            self._rest = max(self.habits.rest, period_ms / 1000)
+            self.rest = max(self.habits.rest, period_ms / 1000)
         await asyncio.sleep(max(until - now, 0))
 
     async def _fetch_page(self, offset: int, size: int) -> bool:

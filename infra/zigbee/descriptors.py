@@ -39,6 +39,8 @@ def _answer(device: "Device", request: int) -> bytes | None:
             return address + bytes((len(simple),)) + simple
         case Zdo.IEEE_ADDRESS:
             return device.eui.octets[::-1] + address
+        case Zdo.LEAVE:
+            return b""
     return None
 
 

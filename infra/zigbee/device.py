@@ -47,11 +47,16 @@ class Device:
         self.client = OtaClient(self, habits)
         self._counter = 0
 
-    # Power and sleep
+    # The network, power and sleep
 
     def join(self) -> bool:
         """Ask the coordinator for a place on its network; whether it got one."""
         return self.air.join(self)
+
+    def _leave(self) -> None:
+        """Be on no network, until it joins again."""
+        self.air.leave(self)
+        self.client.power_lost()
 
     def admitted(self) -> None:
         """Say that it is there."""
@@ -109,6 +114,8 @@ class Device:
             answer = answer_zdo(self, frame)
             if answer is not None:
                 self.send(Profile.ZDO, *answer)
+            if frame.cluster == Zdo.LEAVE:
+                self._leave()
         elif frame.destination_endpoint in {self.make.endpoint, ALL_ENDPOINTS}:
             self._hear_zcl(frame)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import timedelta
 from itertools import count
 
 import pytest
@@ -13,6 +14,7 @@ from hanwave.ledger.database import LedgerError
 from tests.bench.worker import BAD, FAST, GOOD, at_work, fleet, give, release
 from tests.support.command import run_beside
 from tests.support.ledger import US
+from workers.bench import answers, cluster, ledger, link, tasks, worker
 
 pytestmark = [
     pytest.mark.bench,
@@ -31,6 +33,17 @@ def request(name, kind="ppmid", version=GOOD, **policy):
         "author": "ann",
         "policy": {**FAST, **policy},
     }
+
+
+@pytest.fixture(autouse=True)
+def _quick_worker(monkeypatch):
+    """The bench's worker as it is, but for what it waits between two looks, tries and words."""
+    for module in (answers, cluster):
+        monkeypatch.setattr(module, "SHORTEST_WAIT", 1)
+    monkeypatch.setattr(ledger, "LOOK", 0.3)
+    monkeypatch.setattr(link, "FIRST_PAUSE", 0.2)
+    monkeypatch.setattr(tasks, "_BEAT_SECONDS", 0.3)
+    monkeypatch.setattr(worker, "_TOLD_EVERY", timedelta(seconds=0.3))
 
 
 @pytest.fixture
@@ -143,6 +156,7 @@ async def test_what_stops_a_campaign_has_its_transfer_wait_and_a_cancel_reaches_
         await campaign.cancel_device(second, reason="not this one", actor="ann")
         await until(lambda: bench.device(second).books.aborts)
         digest = bench.value("SELECT digest FROM campaign")
+        bench.device(first).client.rest = 0
         await campaign.resume(reason="go on", actor="ann", digest=digest)
         assert (await until_over(campaign)).funnel == {"settled": 1, "closed:cancelled": 1}
     assert [bench.device(each).memory.version for each in (first, second)] == [2, 1]
@@ -188,6 +202,7 @@ async def test_the_commands_list_let_join_update_pass_and_forget_and_say_what_th
         assert (await command("update", "ppmid-2", first, "--name", name, *at))["funnel"] == {"settled": 1}
         assert (await command("pass", name))["stage"] == "lab_passed"
         await command("forget", second, *at)
+        assert bench.device(second).address not in bench.lab.air.nodes
         assert [each["eui"] for each in (await command("devices", *at))["devices"]] == [first]
         gone = await run_beside("bench", "forget", second, *at)
         assert (gone.code, "not on this coordinator's network" in gone.err) == (1, True)
