@@ -140,6 +140,7 @@ class Metrics(_Section):
     receive: _Port | None = None
     warden: _Port | None = None
     exporter: _Port | None = None
+    bench: _Port | None = None
     refresh: Annotated[int, Field(ge=1)] = 10
     """Seconds between the exporter's readings of the ledger."""
     keep_closed: Annotated[int, Field(ge=0)] = 7

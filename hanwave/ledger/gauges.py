@@ -47,7 +47,7 @@ FIGURES = {
         Figure(
             "campaign_info",
             "A campaign, always 1; closed ones drop out after a while",
-            ("campaign", "type", "release", "kind", "status"),
+            ("campaign", "type", "release", "kind", "status", "route"),
         ),
         Figure(
             "campaign_devices",
@@ -90,6 +90,7 @@ FIGURES = {
         Figure("audit_counted_rows", "Rows of the chain that the counters have counted"),
         Figure("webhook_waiting_events", "Events that a webhook has yet to take", ("webhook",)),
         Figure("webhook_failing_campaigns", "Campaigns of which a webhook's next event failed", ("webhook",)),
+        Figure("webhook_failing_timestamp_seconds", "Since when the longest of them fails; 0: none does", ("webhook",)),
         Figure("webhook_given_up_campaigns", "Those of which it is told no more until it is sent again", ("webhook",)),
         Figure("fleet_devices", "The fleet", ("type", "model", "version", "status")),
     )
@@ -112,7 +113,10 @@ def read(connection: Connection, now: datetime, bounds: Bounds) -> list[Reading]
     """Every figure but the fleet's, at that time (aware UTC)."""
     rows = {row.name: row for row in connection.execute(_CAMPAIGNS, {"since": now - bounds.keep_closed})}
     return [
-        *(Reading("campaign_info", (c.name, c.device_type, c.release, c.kind, c.status), 1) for c in rows.values()),
+        *(
+            Reading("campaign_info", (c.name, c.device_type, c.release, c.kind, c.status, c.route), 1)
+            for c in rows.values()
+        ),
         *_funnels(connection, rows, bounds.models),
         *_waves(connection, rows, now),
         *_stops(connection, rows),
@@ -128,7 +132,7 @@ def read(connection: Connection, now: datetime, bounds: Bounds) -> list[Reading]
 
 _CAMPAIGNS = text(
     """
-    SELECT c.name, c.release, c.kind, c.status, c.closed_at, r.device_type, min(w.opened_at) AS began,
+    SELECT c.name, c.release, c.kind, c.status, c.route, c.closed_at, r.device_type, min(w.opened_at) AS began,
         f.document #> '{scenarios,0,days}' AS days, f.document #> '{scenarios,0,by_day}' AS by_day
     FROM campaign c JOIN release r ON r.name = c.release LEFT JOIN wave w ON w.campaign = c.name
     LEFT JOIN forecast f ON f.digest = c.digest WHERE c.closed_at IS NULL OR c.closed_at > :since
@@ -286,6 +290,8 @@ def _webhooks(connection: Connection) -> Iterator[Reading]:
     for hook in webhooks.listed(connection):
         yield Reading("webhook_waiting_events", (hook.name,), sum(each.events for each in hook.behind))
         yield Reading("webhook_failing_campaigns", (hook.name,), sum(each.tries > 0 for each in hook.behind))
+        since = min((each.failing_since for each in hook.behind if each.failing_since), default=None)
+        yield Reading("webhook_failing_timestamp_seconds", (hook.name,), since.timestamp() if since else 0)
         given_up = sum(each.gave_up_at is not None for each in hook.behind)
         yield Reading("webhook_given_up_campaigns", (hook.name,), given_up)
 

@@ -1,6 +1,7 @@
-"""The dashboards: the campaigns' and the gateway's panels and queries; installation.py has the rest."""
+"""The dashboards: the campaigns' and the gateway's panels and queries; installation.py and bench.py have the rest."""
 
 from infra.grafana import Board, Panel, Query, Shape
+from infra.grafana.bench import BENCH
 from infra.grafana.installation import ENGINE, FLEET
 
 OF = '{campaign=~"$campaign"}'
@@ -285,5 +286,5 @@ GATEWAY = Board(
     },
 )
 
-BOARDS = (CAMPAIGN, GATEWAY, FLEET, ENGINE)
+BOARDS = (CAMPAIGN, GATEWAY, FLEET, ENGINE, BENCH)
 """*Bench* comes with the bench worker's own metrics: a panel without a metric behind it would only look like one."""

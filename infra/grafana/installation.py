@@ -136,6 +136,35 @@ ENGINE = Board(
                 unit="reqps",
             ),
         ),
+        "Webhooks": (
+            Panel(
+                "Events that wait",
+                "Of which the supplier's own systems have yet to be told, and the campaigns whose next one failed.",
+                (
+                    Query("sum by (webhook) (hanwave_webhook_waiting_events) or on () vector(0)", "{{webhook}}"),
+                    Query(
+                        "sum by (webhook) (hanwave_webhook_failing_campaigns) or on () vector(0)",
+                        "{{webhook}} failing campaigns",
+                    ),
+                    Query(
+                        "sum by (webhook) (hanwave_webhook_given_up_campaigns) or on () vector(0)",
+                        "{{webhook}} given up",
+                    ),
+                ),
+            ),
+            Panel(
+                "For how long one has failed",
+                "Since the first try of the event that has failed for longest; after three days it is given up.",
+                (
+                    Query(
+                        "(time() - hanwave_webhook_failing_timestamp_seconds)"
+                        " * (hanwave_webhook_failing_timestamp_seconds > bool 0) or on () vector(0)",
+                        "{{webhook}}",
+                    ),
+                ),
+                unit="s",
+            ),
+        ),
         "Audit": (
             Panel(
                 "The chain and its tail",

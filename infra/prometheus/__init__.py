@@ -18,6 +18,7 @@ PRODUCTION_TARGETS = {
     "gateway": ["gateway:9102"],
     "receive": ["receive:9103"],
     "warden": ["warden:9104"],
+    "bench": ["bench:9106"],
     "temporal": ["temporal:9090"],
 }
 """Hosts as an installation might call them, on the ports that its settings name; there is no emulator in production."""
@@ -40,5 +41,8 @@ def configuration(
 def production() -> str:
     """The configuration to start from in production: YAML, with its own first line."""
     made = configuration(PRODUCTION_TARGETS, rules="rules/*.yaml")
-    said = "# Made by `python -m infra.prometheus`: put your own hosts in the place of these; an alertmanager is yours to add.\n"
+    said = (
+        "# Made by `python -m infra.prometheus`: put your own hosts in the place of these, and leave out a bench where there"
+        " is none; an alertmanager is yours to add.\n"
+    )
     return said + yaml.safe_dump(made, sort_keys=False)

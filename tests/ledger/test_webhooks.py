@@ -209,6 +209,7 @@ def test_it_is_given_up_after_a_while_goes_on_where_it_was_when_asked_and_says_w
         found = {(each.name, each.labels): each.value for each in gauges.read(connection, world.now, gauges.Bounds())}
     assert found["webhook_given_up_campaigns", ("billing",)] == found["webhook_failing_campaigns", ("billing",)] == 1
     assert found["webhook_waiting_events", ("billing",)] == 2
+    assert found["webhook_failing_timestamp_seconds", ("billing",)] == behind(world)[0].failing_since.timestamp()
     say(world, "close")
     assert tell(world, post) == []
     assert behind(world)[0].events == 3

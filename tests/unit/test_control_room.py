@@ -53,12 +53,17 @@ def known_names() -> set[str]:
     emulator = {line.split()[2] for line in exposition.text(STATS).decode().splitlines() if line.startswith("# TYPE")}
     exporter = {"reading", "failures_total", "read_timestamp_seconds", "read_duration_seconds"}
     receive = {"hanwave_inbox_received_total", "hanwave_inbox_routed_total"}
+    bench = {
+        *("info", "coordinator_up", "coordinator_losses_total", "devices", "shares", "shares_free", "transfers"),
+        *("transfers_ended_total", "blocks_total", "octets_total", "repeats_total"),
+    }
     return {
         *(f"hanwave_{name}" for name in gauges.FIGURES),
         *counters,
         *emulator,
         *receive,
         *(f"hanwave_exporter_{name}" for name in exporter),
+        *(f"hanwave_bench_{name}" for name in bench),
         "hanwave_leg_duration_seconds_bucket",
     }
 
@@ -99,14 +104,14 @@ def test_provisioning_names_the_data_source_that_the_dashboards_ask():
     assert (provider["type"], provider["allowUiUpdates"]) == ("file", False)
 
 
-def test_the_configuration_for_production_is_what_the_code_makes_and_has_every_job_but_the_emulators():
+def test_the_configuration_for_production_is_what_the_code_makes_and_has_a_bench_for_the_emulator():
     assert PRODUCTION.read_text() == production(), "run `python -m infra.prometheus`"
-    assert set(PRODUCTION_TARGETS) == set(METRICS_PORTS) - {"emulator"}
+    assert set(PRODUCTION_TARGETS) == set(METRICS_PORTS) - {"emulator"} | {"bench"}
 
 
 @needs_promtool
 def test_prometheus_takes_the_configuration_and_the_rules_and_each_rule_fires_when_it_should():
-    assert "13 rules found" in promtool("check", "config", str(PRODUCTION))
+    assert "14 rules found" in promtool("check", "config", str(PRODUCTION))
     tests = PRODUCTION.parent / "rules_test.yaml"
     promtool("test", "rules", str(tests))
     cases = yaml.safe_load(tests.read_text())["tests"]
@@ -155,7 +160,8 @@ def test_every_command_that_a_page_names_exists_with_its_options(page):
     assert named
     for words in named:
         if words[:2] == ["python", "-m"]:
-            assert (ROOT / f"{words[2].replace('.', '/')}.py").is_file()
+            module = ROOT.joinpath(*words[2].split("."))
+            assert module.with_suffix(".py").is_file() or (module / "__main__.py").is_file()
             continue
         program, *rest = words
         assert program == "hanwave"

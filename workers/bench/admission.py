@@ -30,7 +30,8 @@ class Admission:
     """A queue before one coordinator; first come, first served."""
 
     def __init__(self, slots: int) -> None:
-        self._free = slots * LISTENING_PER_SLOT
+        self.shares = self.free = slots * LISTENING_PER_SLOT
+        """What a device that listens takes one of, and one that sleeps LISTENING_PER_SLOT; and how many are free."""
         self._queue: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     @contextlib.asynccontextmanager
@@ -51,7 +52,7 @@ class Admission:
                 self._call()
 
     def _give_back(self, weight: int) -> None:
-        self._free += weight
+        self.free += weight
         self._call()
 
     def _call(self) -> None:
@@ -59,8 +60,8 @@ class Admission:
         while self._queue:
             weight, turn = self._queue[0]
             if not turn.cancelled():
-                if weight > self._free:
+                if weight > self.free:
                     return
-                self._free -= weight
+                self.free -= weight
                 turn.set_result(None)
             self._queue.popleft()

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+from prometheus_client import Counter
 from zigpy import types as t
 from zigpy.application import ControllerApplication
 from zigpy.zcl import ClusterType
@@ -23,6 +24,7 @@ from workers.bench.transfer import Progress, Transfer
 _VERSION = "current_file_version"
 PROGRESS_EVERY = 1.0
 """Seconds."""
+ENDED = Counter("hanwave_bench_transfers_ended", "Transfers, by how they ended", ["outcome"])
 
 
 class Bench:
@@ -30,8 +32,8 @@ class Bench:
 
     def __init__(self, radio: ControllerApplication) -> None:
         self._radio = radio
-        self._admission = Admission(low_slots(radio))
-        self._under_way: set[EUI64] = set()
+        self.admission = Admission(low_slots(radio))
+        self._under_way: dict[EUI64, Transfer] = {}
 
     async def update(
         self,
@@ -51,11 +53,16 @@ class Bench:
         cluster = _ota_of(found)
         if device in self._under_way:
             raise BusyError(f"{device} has an update under way: wait for its end, or cancel it")
-        self._under_way.add(device)
+        self._under_way[device] = transfer = Transfer(len(image.data))
+        telling = asyncio.ensure_future(_tell(transfer, on_progress)) if on_progress else None
         try:
-            return await self._update(found, cluster, image, policy, control or Control(), on_progress)
+            outcome = await self._update(found, cluster, image, policy, control or Control(), transfer)
         finally:
-            self._under_way.discard(device)
+            del self._under_way[device]
+            if telling is not None:
+                telling.cancel()
+        ENDED.labels(outcome).inc()
+        return transfer.report(outcome)
 
     async def _update(
         self,
@@ -64,20 +71,14 @@ class Bench:
         image: BenchImage,
         policy: BenchPolicy,
         control: Control,
-        on_progress: Callable[[Progress], None] | None,
-    ) -> BenchReport:
-        transfer = Transfer(len(image.data))
+        transfer: Transfer,
+    ) -> Outcome:
         refuses = check_image(image, device.eui)
         if refuses is not None:
-            return transfer.report(refuses)
-        telling = asyncio.ensure_future(_tell(transfer, on_progress)) if on_progress else None
-        try:
-            async with self._admission.slot(control, sleeps=device.sleeps) as is_admitted:
-                session = OtaSession(cluster, image, policy, control, transfer)
-                return transfer.report(await session.run() if is_admitted else Outcome.CANCELLED)
-        finally:
-            if telling is not None:
-                telling.cancel()
+            return refuses
+        async with self.admission.slot(control, sleeps=device.sleeps) as is_admitted:
+            session = OtaSession(cluster, image, policy, control, transfer)
+            return await session.run() if is_admitted else Outcome.CANCELLED
 
     async def version(self, device: EUI64) -> int | None:
         """What the device says that it runs; None: it does not answer. BenchError where it is not here."""
@@ -91,6 +92,16 @@ class Bench:
     def under_way(self) -> frozenset[EUI64]:
         """The devices that are being updated."""
         return frozenset(self._under_way)
+
+    @property
+    def joined(self) -> int:
+        """How many devices are on its network; the coordinator is one of its own."""
+        return len(self._radio.devices) - 1
+
+    @property
+    def transfers(self) -> list[Transfer]:
+        """How far each of them is."""
+        return list(self._under_way.values())
 
     def device(self, eui: EUI64) -> BenchDevice:
         """A device of this coordinator that has been interviewed; else BenchError."""

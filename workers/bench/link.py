@@ -10,6 +10,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
+from prometheus_client import Counter
 from zigpy.application import ControllerApplication
 
 from workers.bench.bench import Bench
@@ -19,6 +20,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds until a lost coordinator is looked for again, twice as long each time."""
 _T = TypeVar("_T")
 _LOG = logging.getLogger("hanwave.bench")
+LOSSES = Counter("hanwave_bench_coordinator_losses", "How often the coordinator was lost")
 
 
 class _Up:
@@ -33,6 +35,7 @@ class _Up:
     def connection_lost(self, error: Exception) -> None:
         """Learn that the coordinator is gone."""
         _LOG.warning("the coordinator was lost: %s", error or type(error).__name__)
+        LOSSES.inc()
         self.lost.set()
 
 
@@ -81,12 +84,17 @@ class Link:
     @property
     def radio(self) -> ControllerApplication | None:
         """The coordinator, where it is there now."""
-        return self._up.result().radio if self._up.done() else None
+        return there.radio if (there := self._there) else None
 
     @property
     def bench(self) -> Bench | None:
         """The bench on it, where it is there now."""
-        return self._up.result().bench if self._up.done() else None
+        return there.bench if (there := self._there) else None
+
+    @property
+    def _there(self) -> _Up | None:
+        up = self._up  # once: whoever scrapes asks from a thread of its own
+        return up.result() if up.done() else None
 
     async def run(self, act: Callable[[Bench], Awaitable[_T]]) -> _T:
         """Do something on the coordinator, and anew on the next one where it was lost meanwhile."""

@@ -4,7 +4,13 @@ import asyncio
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from prometheus_client import Counter
+
 from hanwave.rollout.bench import BenchReport, Outcome
+
+BLOCKS = Counter("hanwave_bench_blocks", "Blocks that devices acknowledged")
+REPEATS = Counter("hanwave_bench_repeats", "Those of them that their device had acknowledged before")
+OCTETS = Counter("hanwave_bench_octets", "Octets of all of them")
 
 
 class Stage(StrEnum):
@@ -87,9 +93,13 @@ class Transfer:
             self.first_offset = self.furthest = offset
             self.first_block_at = _now()
         self.stage, self.offer_is_open = Stage.DOWNLOADING, False
+        is_repeat = offset < self.furthest
         self.blocks += 1
         self.octets += octets
-        self.repeats += offset < self.furthest
+        self.repeats += is_repeat
+        BLOCKS.inc()
+        OCTETS.inc(octets)
+        REPEATS.inc(is_repeat)
         self.offset = offset + octets
         self.furthest = max(self.furthest, self.offset)
         self.last_block_at = _now()

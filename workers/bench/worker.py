@@ -19,9 +19,10 @@ from hanwave.ledger import database
 from hanwave.rollout.bench import VIRTUAL, BenchPolicy
 from hanwave.rollout.route import bench as route_of
 from hanwave.settings import Bench, Environment, Settings, SettingsError, needed
+from workers.bench import metrics
 from workers.bench.desk import Desk
 from workers.bench.link import Link
-from workers.bench.radios import open_radio, radio_class, radio_config
+from workers.bench.radios import open_radio, quieten, radio_class, radio_config
 from workers.bench.tasks import BenchTasks
 from workers.bench.training import Lab
 
@@ -36,7 +37,9 @@ _LOG = logging.getLogger("hanwave.bench")
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Work until told to stop."""
     bench = settings.bench or Bench()
+    quieten()
     link = Link(_opener(bench, settings))
+    metrics.serve(settings.metrics, link, bench)
     # As many threads as connections: who waits for one holds none of the other.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_LEDGER_CONNECTIONS))
     dsn = needed(settings.postgres, "postgres").dsn.get_secret_value()
