@@ -66,7 +66,11 @@ class GatewayActivities:
     def distribute(self, ref: WaveRef) -> Batch:
         """Send what was permitted and never left; else permit and send the next distribution request (11.1 or 11.4)."""
         if waiting := self._undelivered(ref, Leg.DISTRIBUTE):
-            return Batch(len(waiting), self._deliver_all(waiting) or "")
+            reason = self._deliver_all(waiting)
+            moved = set(waiting).difference(self._undelivered(ref, Leg.DISTRIBUTE))
+            if reason or moved:
+                return Batch(len(moved), reason or "")
+            # What may not be sent again now (its model is stopped, say) holds up no other, nor is it asked for at once.
         with self.ledger.begin() as connection:
             frame = campaigns.frame(connection, ref.campaign)
             due = waves.next_batch(connection, ref.campaign, ref.wave, now())

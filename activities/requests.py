@@ -8,7 +8,7 @@ crash, with the same outbox row: it goes on where the row says. The time comes f
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
@@ -23,9 +23,6 @@ from hanwave.ledger import campaigns, notes, outbox, releases, routing, stops
 from hanwave.rollout.events import WRONG_PRECOMMAND, Leg
 
 _log = logging.getLogger(__name__)
-
-LIFE = timedelta(minutes=15)
-"""What a permit's checks are good for: an older request is given back, or its silence left to the deadline."""
 
 _ENDED = frozenset({"acknowledged", "refused", "abandoned"})
 _NON_DEVICE = frozenset({"11.1", "11.4", "8.2"})
@@ -231,12 +228,12 @@ class Sender:
             return Delivery(request.state)
         at = execution_time(request)
         is_past = at is not None and at <= self.clock()
-        if self.clock() - request.granted_at <= LIFE and request.sends < outbox.TRIES and not is_past:
+        if self.clock() - request.granted_at <= outbox.LIFE and request.sends < outbox.TRIES and not is_past:
             return None
         if request.sends:
             outbox.no_answer(connection, request.id, self.clock())
             return Delivery("ambiguous", "it was sent and not answered: its silence is left to the deadline")
-        reason = "its date has passed" if is_past else f"its permit is older than {LIFE}"
+        reason = "its date has passed" if is_past else f"its permit is older than {outbox.LIFE}"
         outbox.never_sent(connection, request.id, self.clock(), reason)
         return Delivery("abandoned", reason)
 

@@ -83,19 +83,31 @@ _OPEN = text(
 
 TRIES = 3
 """How often the same bytes are POSTed before silence is left to the deadline."""
+LIFE = timedelta(minutes=15)
+"""What a permit's checks are good for: an older request is given back, or its silence left to the deadline."""
 
 
 def undelivered(connection: Connection, campaign: str, wave: int, leg: Leg, now: datetime) -> list[int]:
-    """Requests of a wave's leg that must be POSTed (again): never sent, or sent without an answer, oldest first."""
-    rows = connection.execute(
-        text(
-            "SELECT id FROM outbox WHERE campaign = :campaign AND wave = :wave AND leg = :leg AND ("
-            " state IN ('granted', 'ready') OR (state = 'sending' AND sending_at < :since)"
-            " OR (state = 'ambiguous' AND sends < :tries AND answered_at < :since)) ORDER BY id LIMIT 100"
-        ),
-        {"campaign": campaign, "wave": wave, "leg": leg, "since": now - stops.POST_BOUND, "tries": TRIES},
-    )
-    return list(rows.scalars())
+    """Requests of a wave's leg that must be POSTed (again) or given up: never sent, or without an answer, oldest first.
+
+    Those whose silence is left to the deadline, or to a later attempt, are none of them.
+    """
+    values = {"campaign": campaign, "wave": wave, "leg": leg, "tries": TRIES}
+    values |= {"since": now - stops.POST_BOUND, "oldest": now - LIFE}
+    return list(connection.execute(_UNDELIVERED, values).scalars())
+
+
+_LATER = (
+    "SELECT 1 FROM outbox_device o JOIN outbox_device l USING (update_id, hop, leg)"
+    " WHERE o.outbox_id = b.id AND l.attempt > o.attempt"
+)
+"""That a device of the request b has a later attempt of the same leg: then its bytes are not sent again."""
+_UNDELIVERED = text(
+    "SELECT id FROM outbox b WHERE campaign = :campaign AND wave = :wave AND leg = :leg AND ("
+    " state IN ('granted', 'ready') OR (state = 'sending' AND sending_at < :since)"
+    " OR (state = 'ambiguous' AND sends < :tries AND answered_at < :since AND granted_at >= :oldest"
+    f" AND NOT EXISTS ({_LATER}))) ORDER BY id LIMIT 100"
+)
 
 
 def make_ready(connection: Connection, outbox_id: int, body: bytes) -> None:
@@ -130,7 +142,7 @@ def begin(connection: Connection, outbox_id: int, now: datetime) -> Sending | st
         return f"the request is {row.state}"
     if stop := _stopped(connection, row):
         return stop
-    if row.sends and _superseded(connection, outbox_id):
+    if row.sends and _superseded(connection, row, now):
         return "a later attempt of the same step was permitted"
     # A request that a dead gateway left behind, or whose acknowledgement was lost, may be found long after its permit.
     if row.permit_class == "forward" and (why := windows.shut(connection, row, now)):
@@ -158,13 +170,16 @@ def _stopped(connection: Connection, row: Row[Any]) -> str | None:
     return str(stop) if stop else None
 
 
-def _superseded(connection: Connection, outbox_id: int) -> bool:
-    """Whether a device of a request has a later attempt of the same leg: then its bytes are not sent again."""
-    statement = text(
-        "SELECT 1 FROM outbox_device o JOIN outbox_device l USING (update_id, hop, leg)"
-        " WHERE o.outbox_id = :id AND l.attempt > o.attempt LIMIT 1"
-    )
-    return connection.execute(statement, {"id": outbox_id}).first() is not None
+def _superseded(connection: Connection, row: Row[Any], now: datetime) -> bool:
+    """Whether a later attempt has taken a request's place; one whose sender died in its POST has had no answer then."""
+    if connection.execute(_IS_SUPERSEDED, {"id": row.id}).first() is None:
+        return False
+    if row.state == "sending" and row.sending_at < now - stops.POST_BOUND:
+        _unanswered(connection, row, now, None)
+    return True
+
+
+_IS_SUPERSEDED = text(f"SELECT FROM outbox b WHERE id = :id AND EXISTS ({_LATER})")
 
 
 def _lock(connection: Connection, outbox_id: int) -> Row[Any]:

@@ -1,20 +1,21 @@
 """Whose turn it is, on a real PostgreSQL: regions that fail, hubs, the budget, and the order in a home."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import text
 from temporalio.testing import ActivityEnvironment
 
-from activities.wave import SweepAsk, WaveActivities
-from hanwave.ledger import campaigns, pacing, permit, waves
+from activities.gateway import Batch, GatewayActivities
+from activities.wave import SweepAsk, WaveActivities, WaveRef
+from hanwave.ledger import campaigns, outbox, pacing, permit, waves
 from hanwave.ledger.permit import Ask
 from hanwave.ledger.standing import Fact, record
 from hanwave.rollout.device import State
 from hanwave.rollout.events import Event, Evidence, Kind, Leg
 from hanwave.rollout.pace import Pace
-from hanwave.rollout.policy import Policy, Wave
+from hanwave.rollout.policy import Attempts, Policy, Wave
 from tests.ledger.test_budgets import limit
 from tests.ledger.test_permit_and_outbox import activate, distribute, hold_image, say, send
 from tests.support.ledger import ACB, HASH, World, eui
@@ -76,6 +77,57 @@ def test_a_batch_that_found_no_way_out_is_sent_though_nobody_waits_for_an_image_
     assert sweep(world).distribute == 1
     send(world, granted.outbox_id)
     assert sweep(world).distribute == 0
+
+
+def dies_in_its_post(world: World, outbox_id: int | None) -> None:
+    assert outbox_id
+    with world.engine.begin() as connection:
+        outbox.make_ready(connection, outbox_id, b"<request/>")
+        assert isinstance(outbox.begin(connection, outbox_id, world.now), outbox.Sending)
+
+
+def test_a_batch_whose_sender_died_is_left_to_a_later_attempt_and_holds_no_wave_open(world):
+    """PostgreSQL was killed under a POST: the wave swept and sent without end, seven times a second, and never closed."""
+    ids = world.campaign(
+        world.fleet(2), Policy(waves=(Wave(share=1),), attempts=Attempts(back_off=timedelta(minutes=1)))
+    )
+    first = distribute(world, ids)
+    dies_in_its_post(world, first.outbox_id)
+    world.later(minutes=5)
+    say(world, ids[0], Kind.DELIVERY_FAILED, Leg.DISTRIBUTE)
+    world.later(minutes=2)
+    again = distribute(world, ids[:1])
+    assert again.granted, again.refused
+    send(world, again.outbox_id)
+    world.later(minutes=2)
+    assert sweep(world).distribute == 1
+    assert send(world, first.outbox_id) == "a later attempt of the same step was permitted"
+    world.later(minutes=2)
+    assert sweep(world).distribute == 0
+    assert world.count("device_event", "kind = 'sent' AND attempt = 1") == 2
+
+
+def test_a_batch_without_an_answer_is_left_to_its_deadline_once_its_permit_is_old(world):
+    granted = distribute(world, world.campaign(world.fleet(1)))
+    send(world, granted.outbox_id, None)
+    world.later(minutes=2)
+    assert sweep(world).distribute == 1
+    world.later(minutes=14)
+    assert sweep(world).distribute == 0
+
+
+def test_a_batch_that_may_not_be_sent_again_now_holds_up_no_other_and_is_not_tried_at_once(ledger):
+    """Its model was stopped in its POST, say: the wave swept without a rest until the stop was lifted."""
+    world = World(ledger, now=datetime.now(UTC) - timedelta(minutes=2))
+    ids = world.campaign(world.fleet(3))
+    stuck = distribute(world, ids[:1])
+    dies_in_its_post(world, stuck.outbox_id)
+    tried: list[int] = []
+    gateway = GatewayActivities(ledger, tried.append, ACB)
+    engine = ActivityEnvironment()
+    assert engine.run(gateway.distribute, WaveRef("spring", 1)).granted == 2
+    assert engine.run(gateway.distribute, WaveRef("spring", 1)) == Batch(0)
+    assert set(tried) >= {stuck.outbox_id}
 
 
 def test_an_activation_that_found_no_way_out_is_tried_again_before_its_deadline(world):

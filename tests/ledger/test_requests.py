@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 import activities.requests
 from activities.dcc import NeverSent, NoAnswer
-from activities.requests import LIFE, Delivery, Sender
+from activities.requests import Delivery, Sender
 from hanwave import duis, gbcs
 from hanwave.firmware.image import Form, OtaImage, manufacturer_image_hash
 from hanwave.identifiers import EUI64, RequestID
@@ -270,14 +270,14 @@ def test_an_old_request_without_an_answer_is_not_posted_again(world, dcc, sender
     permitted = granted(world)
     dcc.fails["non_device"] = [NoAnswer("lost")]
     sender.deliver(permitted.outbox_id)
-    world.now += LIFE + timedelta(seconds=1)
+    world.now += outbox.LIFE + timedelta(seconds=1)
     assert sender.deliver(permitted.outbox_id).left
     assert len(dcc.posts) == 1
 
 
 def test_an_old_permit_that_nothing_left_under_is_given_back(world, dcc, sender):
     permitted = granted(world)
-    world.now += LIFE + timedelta(seconds=1)
+    world.now += outbox.LIFE + timedelta(seconds=1)
     assert sender.deliver(permitted.outbox_id).state == "abandoned"
     assert not dcc.posts
     assert sender(permitted.outbox_id) == "the request is abandoned"
