@@ -4,6 +4,7 @@ import asyncio
 import json
 from datetime import timedelta
 from itertools import count
+from unittest.mock import patch
 
 import pytest
 
@@ -15,6 +16,7 @@ from tests.bench.worker import BAD, FAST, GOOD, at_work, fleet, give, release
 from tests.support.command import run_beside
 from tests.support.ledger import US
 from workers.bench import answers, cluster, ledger, link, tasks, worker
+from workers.bench.control import Control
 
 pytestmark = [
     pytest.mark.bench,
@@ -227,3 +229,18 @@ async def test_the_engines_own_cancel_reaches_the_device(world, temporal, name):
         await until(lambda: world.count("campaign_device", "state = 'closed'"))
     told = "SELECT detail FROM device_event WHERE kind = 'delivery_failed'"
     assert bench.value(told) == "cancelled; the device was told"
+
+
+async def test_a_worker_that_is_stopped_waits_for_no_device_that_is_to_hear_of_a_cancel(world, temporal, name):
+    give(world, release(size=8_000))
+    (device,) = fleet(world, 1)
+    async with asyncio.timeout(100):
+        async with at_work(world, temporal, name, devices=1, rest=0.03) as bench, bench.client() as client:
+            await client.start(name, request(name))
+            await until(lambda: bench.device(device).books.blocks > 3)
+            bench.device(device).power_off()
+            with patch.object(Control, "abort", autospec=True, side_effect=Control.abort) as abort:
+                await temporal.get_workflow_handle(names.device_id(name, device)).cancel()
+                await until(lambda: abort.called)
+        # It was not told, and the worker is gone all the same.
+        assert not bench.device(device).books.aborts

@@ -38,7 +38,7 @@ AGAIN = timedelta(seconds=30)
 """A device that is not on the network now is asked for again after this long."""
 _BEAT_SECONDS = 2.0
 _TELL_SECONDS = 3600.0
-"""How long a cancelled activity waits for its device, which sleeps, to be told."""
+"""How long a cancelled activity waits for its device, which sleeps, to be told; a worker that is stopped does not."""
 
 
 class BenchTasks:
@@ -116,8 +116,12 @@ class BenchTasks:
         details = activity.cancellation_details()
         if details is not None and details.cancel_requested:
             step.control.abort()
-            done, _ = await asyncio.wait({updating}, timeout=_TELL_SECONDS)
-            if done and not updating.exception():
+            # Of a worker that is stopped meanwhile the engine says nothing to what it has cancelled already.
+            stopping = asyncio.ensure_future(activity.wait_for_worker_shutdown())
+            either: set[asyncio.Future[Any]] = {updating, stopping}
+            await asyncio.wait(either, timeout=_TELL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            if updating.done() and not updating.exception():
                 await self._ended(step, updating.result())
         updating.cancel()
         await asyncio.gather(updating, return_exceptions=True)
