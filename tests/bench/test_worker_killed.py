@@ -6,6 +6,7 @@ import re
 import signal
 import sys
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 import pytest
 
@@ -23,9 +24,9 @@ from tests.support.ledger import US
 from workers.wiring import campaign_worker
 
 pytestmark = [pytest.mark.bench, pytest.mark.workflow, pytest.mark.asyncio(loop_scope="session")]
-SIZE, BLOCK = 10_000, 50
+SIZE, BLOCK, HELD = 6_000, 50, 30
 # It asks again when its update goes on already.
-PATIENT = Habits(rest=0.02, timeout=2.5, retries=30)
+PATIENT = Habits(timeout=2.5, retries=30)
 
 
 @asynccontextmanager
@@ -80,18 +81,27 @@ async def test_a_killed_workers_devices_go_on_where_they_were(world, temporal, l
                     for n, each in enumerate(euis)
                 ]
                 assert all(device.join() for device in devices)
+                for device in devices:
+                    # Whoever has so much waits for the others, so that the kill finds all of them in mid-file.
+                    device.client.at_offset[HELD * BLOCK] = partial(setattr, device.client, "rest", 2)
                 await there(bench, 5)
                 campaign = await client.start("stick", request("stick"))
-                await until(lambda: min(device.books.blocks for device in devices) > 50, 60)
+                await until(lambda: min(device.books.blocks for device in devices) >= HELD, 60)
                 first.kill()
                 await first.wait()
             assert max(device.books.blocks for device in devices) < SIZE // BLOCK
+            for device in devices:
+                device.client.rest = 0
             async with worker(tmp_path, **environment):
                 assert (await until_over(campaign)).funnel == {"settled": 5}
     assert {device.memory.version for device in devices} == {2}
     # What the second worker says it sent, on top of where the first one's went to: each block once, and none left out.
-    sent = re.findall(r"first_offset=(\d+), blocks=(\d+), repeats=(\d+)", (tmp_path / "bench.log").read_text())
+    log = (tmp_path / "bench.log").read_text()
+    sent = re.findall(r"first_offset=(\d+), blocks=(\d+), repeats=(\d+)", log)
     assert len(sent) == 5
+    assert f"{euis[0]} joined the network" in log
+    assert f"{euis[0]} is ready: " in log
+    assert " INFO zigpy" not in log
     blocks = devices[0].books.blocks
     assert {(int(offset) // BLOCK + int(more), int(repeats)) for offset, more, repeats in sent} == {(blocks, 0)}
     for device in devices:
