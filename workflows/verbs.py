@@ -27,7 +27,9 @@ class Verb(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
     actor: Who
+    """Who acts. It is what they say, unless a signature proves it."""
     reason: Why
+    """Why, in words that the audit keeps."""
     key: str | None = Field(default=None, min_length=1, max_length=200)
     """The act's idempotency key: the same again is the same act. The Update's own id where none is given."""
     user_id: Device | None = None
@@ -38,43 +40,51 @@ class Approve(Verb):
     """An approval of a plan, by its digest."""
 
     reason: Why = "approved"
+    """What was looked at, or why."""
     digest: str
+    """Of the plan that is approved."""
 
 
 class Pause(Verb):
     """A pause of one leg, or of both."""
 
     leg: Literal[Leg.DISTRIBUTE, Leg.ACTIVATE] | None = None
+    """distribute or activate; null: both."""
 
 
 class CancelDevice(Verb):
     """The end of one device's update."""
 
     device: Device
+    """Its EUI-64."""
 
 
 class Widen(Verb):
     """An act that lets more happen: on the plan that was read, by its digest or the digits of it that the page shows."""
 
     digest: str
+    """Of the plan, whole or as many of its first digits as the page shows."""
 
 
 class Resume(Widen):
     """The end of every stop, or of one leg's pauses."""
 
     leg: Literal[Leg.DISTRIBUTE, Leg.ACTIVATE] | None = None
+    """Of which the pauses end; null: every stop of the campaign ends."""
 
 
 class ChangePace(Widen):
     """Another pace, in activations a second, at most the plan's."""
 
     per_second: float = Field(gt=0, allow_inf_nan=False)
+    """Activations a second, over all."""
 
 
 class RollBack(Widen):
     """A rollback to the first of these releases that a device's model takes."""
 
     releases: Names = ()
+    """By their names; none: the campaign's own fallbacks."""
 
 
 _EXAMPLES: dict[type[Verb], str] = {

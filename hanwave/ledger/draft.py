@@ -22,9 +22,13 @@ class Against:
     """What a plan sends of one variant, against a threshold of the supplier's."""
 
     variant: str
+    """By its reference: "11.3"."""
     a_day: int
+    """Of the plan, the most on one day."""
     limit: int
+    """Of the threshold, in its period."""
     period: timedelta
+    """The threshold's own: a day, or shorter."""
     days_needed: float
     """The fewest days in which it fits under the threshold, nobody else sending."""
 
@@ -34,16 +38,25 @@ class Draft:
     """A drawn plan; its digest is the one that `start` under that name would freeze, while nothing else changes."""
 
     name: str
+    """The campaign's, to be."""
     release: str
+    """By its name: the one that the plan installs."""
     device_type: str
+    """ESME, GSME, PPMID or HCALCS."""
     version: str
+    """What its devices then run, eight hexadecimal digits."""
     digest: str
+    """What approvals, and every act that widens, name the plan by."""
     statement: Statement
+    """What a person approves, beside the policy."""
     left_out: dict[str, int]
     """How many devices are left out, by reason."""
     policy: Policy
+    """How it would be run, with every default filled in."""
     approvals: int
+    """How many people, other than its author, must approve it."""
     thresholds: tuple[Against, ...]
+    """What it sends, against each anomaly-detection threshold that it comes under."""
     longer: dict[str, tuple[str, ...]]
     """The releases that each member of several hops installs, in order."""
     members: tuple[tuple[str, ...], ...]

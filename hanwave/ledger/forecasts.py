@@ -113,8 +113,11 @@ class Held:
     """One figure of a forecast, held against what happened by now."""
 
     what: str
+    """The figure: settled devices, or the Service Requests of one reference ("SR 11.3")."""
     fact: float
+    """What the ledger has of it."""
     expected: Interval
+    """What the rehearsals had of it by now."""
 
     @property
     def says(self) -> str:

@@ -21,11 +21,17 @@ class WaveView:
     """One wave: its size, whether it is open, and how it was judged."""
 
     number: int
+    """From 1 on."""
     size: int
+    """Its devices."""
     opened: bool
+    """Whether it was begun; a closed one was."""
     verdict: str | None
+    """Of its gate: pass, fail or not enough evidence; null until every device of it has ended."""
     reason: str
+    """Why, in a sentence."""
     passed_by: str | None
+    """Who let the next wave begin though the gate did not pass; null: nobody did."""
 
     @property
     def closed(self) -> bool:
@@ -43,18 +49,31 @@ class View:
     """A campaign: its plan, its people, its waves, its devices by state, and what stops it."""
 
     name: str
+    """The campaign's."""
     release: str
+    """By its name: the one that it installs."""
     digest: str
+    """Of its frozen plan."""
     status: str
+    """planned, running, withdrawn or closed."""
     author: str
+    """Who planned it; claimed, where no signature says so."""
     approvals: int
+    """How many people, other than the author, must approve it."""
     approvers: list[str]
+    """Who did, each once."""
     sweep: float
+    """Seconds between two looks for what fell due."""
     fallbacks: list[str]
+    """The releases to go back to, the first that a device's model takes."""
     restoring: list[str] | None
+    """The campaigns that take its devices back; null where it is not being rolled back."""
     waves: list[WaveView] = field(default_factory=list)
+    """In their order."""
     funnel: dict[str, int] = field(default_factory=dict)
+    """How many devices are in each state; closed ones by their outcome ("closed:quiet")."""
     stops: list[str] = field(default_factory=list)
+    """The halts, pauses and breakers that hold it now, a sentence each."""
     held: list[str] = field(default_factory=list)
     """Why devices whose turn it would be wait, the most common reasons first: closed windows, budgets, holds."""
     hops: dict[str, int] = field(default_factory=dict)

@@ -25,12 +25,17 @@ class TimeLeft:
     """
 
     wave: int
+    """The open wave."""
     open: int
+    """Its devices that have not ended."""
     ended: int
+    """Its devices that have."""
     per_hour: float
+    """Devices that ended in an hour, since the first one did."""
     quiet: timedelta
     """Since the last one ended."""
     left: timedelta
+    """What the open ones take at that rate, and no less than `quiet`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,7 @@ class Progress(View):
     """A campaign's view, with what it waits for."""
 
     over: bool = False
+    """Whether nothing more will be done in it."""
     waits_for: str = ""
     """A sentence; empty once it is over."""
     time_left: TimeLeft | None = None
@@ -154,12 +160,19 @@ class DeviceOutcome:
     """
 
     update_id: int | None
+    """The device's update in that campaign; null where it had none."""
     eui: str
+    """The device's EUI-64."""
     wave: int | None
+    """Its wave; null where it had none."""
     outcome: str
+    """settled, or why it did not settle."""
     reason: str
+    """In a sentence; empty where there is nothing to say."""
     version: str | None
+    """What it was last known to run; null: nothing was heard."""
     ended_at: datetime
+    """When it ended."""
 
 
 def outcomes(connection: Connection, campaign: str, after: int = 0) -> list[DeviceOutcome]:

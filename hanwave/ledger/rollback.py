@@ -25,8 +25,11 @@ class Restore:
     """A planned rollback: its campaigns, who none of them takes (by reason), and how many are still in flight."""
 
     campaigns: list[str]
+    """The campaigns that take devices back, one a fallback release."""
     left_out: dict[str, int]
+    """How many devices none of them takes, by reason."""
     in_flight: int
+    """How many updates were in flight still: each ends with its answer, or without."""
 
 
 def plan_rollback(ledger: Engine, campaign: str, releases: Sequence[str], by: By) -> Restore:

@@ -21,17 +21,29 @@ class StoryEvent:
     """One event: at is when it happened, recorded_at when we learnt of it."""
 
     at: datetime
+    """When it happened."""
     recorded_at: datetime
+    """When we learnt of it."""
     kind: str
+    """What happened: sent, verified, activated, refused, ..."""
     leg: str | None
+    """Of which leg: distribute, activate or read; null: of none."""
     hop: int
+    """On a path of several releases, which of them; from 1 on."""
     attempt: int
+    """The leg's try, from 1 on."""
     evidence: str
+    """By whose word: ours, the DCC's, the device's, read back, observed in service, or imported."""
     version: str | None
+    """The firmware version that it tells of; null: none."""
     detail: str | None
+    """What came with it: a code, mostly; null: nothing."""
     reason: str | None
+    """Why it was done, by whoever did it; null: nothing was said."""
     request_id: str | None
+    """The Service Request that it is of; null: of none."""
     message: str | None
+    """The stored message that says so, by its digest; null: there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +51,31 @@ class StoryRequest:
     """One Service Request about the device: for how many devices it was, and what became of it."""
 
     request_id: str
+    """Originator, target and counter, as the DCC has it."""
     service_reference: str
+    """By its variant: "11.3"; ZigBee on a bench."""
     permit_class: str
+    """forward, withdraw or observe."""
     leg: str
+    """distribute, activate or read."""
     hop: int
+    """On a path of several releases, which of them; from 1 on."""
     attempt: int
+    """The leg's try, from 1 on."""
     devices: int
+    """For how many devices it was."""
     state: str
+    """Where it stands in the outbox."""
     sends: int
+    """How often it was POSTed: the same octets each time."""
     granted_at: datetime
+    """When the permit let it out."""
     sending_at: datetime | None
+    """When it was last about to be POSTed; null: it never was."""
     answered_at: datetime | None
+    """When it was acknowledged or refused; null: it was not."""
     code: str | None
+    """The DCC's response code; null: there was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +83,31 @@ class StoryUpdate:
     """One campaign's update of the device: where it stands or how it ended, and what comes next."""
 
     campaign: str
+    """By its name."""
     wave: int
+    """From 1 on."""
     release: str
+    """By its name: what the campaign installs."""
     version: str
+    """Of that release, eight hexadecimal digits."""
     state: str
+    """Where the update stands: planned, held, activating, settled, closed, ..."""
     outcome: str | None
+    """How it ended, where it did not settle; null while it has not ended."""
     reason: str
+    """Why it stands there, in a sentence; empty where there is nothing to say."""
     next: str
+    """What comes next: a leg, a deadline, a wait, or nothing."""
     next_at: datetime | None
+    """When; null once it has ended."""
     hop: int = 1
     """The hop in hand."""
     path: list[str] = field(default_factory=list)
     """The releases that it installs, in order, where there are several."""
     events: list[StoryEvent] = field(default_factory=list)
+    """What was done to it or learnt of it, the oldest first."""
     requests: list[StoryRequest] = field(default_factory=list)
+    """The Service Requests about it, the oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +115,13 @@ class StoryNote:
     """What somebody, or hanwave, wrote down about the device."""
 
     at: datetime
+    """When."""
     actor: str
+    """Who; hanwave and warden are hanwave's own."""
     verb: str
+    """What was done."""
     reason: str
+    """Why, as whoever did it wrote it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +129,17 @@ class Story:
     """A device: what the fleet has of it (None: not in the fleet), its updates, and what kept it out of others."""
 
     eui: str
+    """The device's EUI-64."""
     device: dict[str, Any] | None
+    """Its row in the fleet; null: it is not there."""
     updates: list[StoryUpdate]
+    """Its updates, the oldest first."""
     left_out: dict[str, str]
     """The campaigns whose plan left it out, and why."""
     holds: list[str]
+    """The holds that lie on it now: their scope, why, and whose they are."""
     notes: list[StoryNote]
+    """What was written down about it, the oldest first."""
 
 
 def story(connection: Connection, eui: str, campaign: str | None = None, user_id: str | None = None) -> Story:

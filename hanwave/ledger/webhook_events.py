@@ -69,6 +69,7 @@ class Data:
     campaign: str | None
     """Null: it is of more than one. Such events are ordered among themselves."""
     wave: int | None
+    """Its number, from 1 on."""
     actor: str
     """Who did it; hanwave and warden are hanwave's own."""
     reason: str
@@ -96,9 +97,11 @@ class Payload:
     """The body of a webhook."""
 
     type: Type
+    """What happened."""
     timestamp: datetime
     """When it happened; the header webhook-timestamp says when it was sent."""
     data: Data
+    """To what, by whom and why."""
 
 
 _PAYLOAD = TypeAdapter(Payload)

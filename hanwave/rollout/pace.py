@@ -28,6 +28,7 @@ class Pace(Strict):
     """Rates are activations a second, of one campaign."""
 
     overall: Rate = 20.0
+    """The most, over all of its devices."""
     region: Rate | None = None
     """The most in one region; None: as many as over all."""
     hub_gap: Duration | None = None

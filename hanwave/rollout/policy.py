@@ -59,8 +59,11 @@ class Deadlines(Strict):
     """How long one device type may take for each leg, from the time of sending."""
 
     distribute: Duration = timedelta(days=10)
+    """For the image to arrive."""
     activate: Duration = timedelta(hours=24)
+    """For the word that it was activated."""
     read: Duration = timedelta(hours=24)
+    """For the answer which version it runs."""
     activate_unverified_after: Duration | None = None
     """Activate on the word of the hub alone (N60, 8F8A) this long after it; None: only on the device's own 8F72."""
 
@@ -90,8 +93,11 @@ class Attempts(Strict):
     """How often a leg may be tried, and how long to wait before the next try."""
 
     distribute: Whole = Field(default=3, ge=1, le=10)
+    """Images sent to one device in one hop."""
     activate: Whole = Field(default=3, ge=1, le=10)
+    """Commands to activate it."""
     read: Whole = Field(default=5, ge=1, le=100)
+    """Readings of its version."""
     gsme_images: Whole = Field(default=3, ge=1, le=10)
     """Images ever sent to one GSME, by this campaign and all before: each costs battery."""
     requests: Whole = Field(default=30, ge=3, le=1000)
@@ -124,6 +130,7 @@ class Gate(Strict):
     silence: Rate = 0.05
     """The largest share silent, beyond what is ordinary, that is tolerable. More is *not enough evidence*, never *fail*."""
     confidence: Annotated[float, Field(strict=True, ge=0.5, le=0.9999)] = 0.95
+    """How sure its bounds are: at 0.95 one of them is wrong in one case of twenty, at most."""
     minimum: Whole = Field(default=1, ge=1)
     """Devices that must have settled before the gate passes."""
     ordinary: Share | None = None
@@ -149,14 +156,19 @@ class Wave(Strict):
     """One wave: a share of the devices not yet in an earlier one, a count, or a list of named devices."""
 
     share: Annotated[Share, Field(gt=0)] | None = None
+    """Of the devices that are in no earlier wave."""
     count: Annotated[Whole, Field(gt=0)] | None = None
+    """So many of them."""
     devices: tuple[Device, ...] = ()
+    """These, by their EUI-64s."""
     per_stratum: Whole = Field(default=0, ge=0, le=1000)
     """At least so many of every stratum (model, version that it runs, region), or all that it has left."""
     gate: Gate | None = None
     """Its own, where the policy's does not suit it; so with the next two."""
     exposure_cap: Annotated[Whole, Field(ge=1)] | None = None
+    """Devices activated or in flight, and not settled, at one time."""
     soak: Duration | None = None
+    """How long its devices must go on well after their activation."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -188,20 +200,26 @@ class Policy(Strict):
     """How a campaign is run."""
 
     waves: tuple[Wave, ...] = (Wave(share=0.02, per_stratum=2), Wave(share=0.2, per_stratum=2), Wave(share=1))
+    """In their order."""
     strata: Strata = Strata.REGION
+    """What waves with per_stratum spread over."""
     protected_from: Annotated[Whole, Field(ge=1)] | None = None
     """The first wave that a protected device may be in; None: the last."""
     prepayment_is_protected: StrictBool = True
     """Whether whoever pays beforehand counts as protected, as the class "prepayment" where the fleet says no other."""
     late_joiners: LateJoiners = LateJoiners.LEAVE
+    """What becomes of a device that enters the cohort after the plan was frozen."""
     dormant_after: Duration | None = timedelta(days=90)
     """A device unheard for longer, when the plan is drawn, is left out as dormant; None: none is. One that was never heard
     is not: nothing is known of it yet."""
     deadlines: dict[DeviceType, Deadlines] = Field(default_factory=_deadlines)
+    """By device type: where any is given, all are."""
     regions: dict[Region, dict[DeviceType, Deadlines]] = Field(default_factory=dict)
     """Deadlines that differ in a region, by type."""
     attempts: Attempts = Attempts()
+    """How often a leg is tried, and after how long."""
     gate: Gate = Gate()
+    """What a wave must show before the next begins, where the wave has none of its own."""
     exposure_cap: Whole = Field(default=2000, ge=1)
     """Devices of one wave that may be activated or in flight, and not settled, at one time."""
     batch: Whole = Field(default=5000, ge=1, le=50_000)
@@ -209,6 +227,7 @@ class Policy(Strict):
     pace: Pace = Pace()
     """How fast it activates, over all and by region and hub."""
     activation: ActivationMode = ActivationMode.IMMEDIATE
+    """Whether a command to activate acts on arrival, or at a time that the device keeps."""
     lead: Duration = timedelta(hours=12)
     """How far ahead an activation is dated, where it is future-dated."""
     cancels: float = Field(default=5.0, strict=True, gt=0, le=1000)

@@ -58,9 +58,13 @@ class Cohort(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     models: Names = ()
+    """As manufacturer/model: "121D/1111"."""
     regions: Names = ()
+    """The communications provider's, as the fleet has them: "South"."""
     hubs: Names = ()
+    """Communications Hubs, by their EUI-64s."""
     firmware_versions: Names = ()
+    """What they run now, eight hexadecimal digits each."""
     devices: Names = ()
     """EUI-64s: only these."""
 
@@ -71,11 +75,15 @@ class CampaignRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     release: Text
+    """By its name: what is installed (`hanwave release list`)."""
     cohort: Cohort = Cohort()
+    """Which devices; every one of the release's type, where nothing is said."""
     policy: Policy = Policy()
+    """How it is run; each part that is left out has its default."""
     seed: Text = ""
     """Decides which device is in which wave; the campaign's name where it is not given."""
     author: Text = UNKNOWN
+    """Who plans it: a person, who may then not approve it."""
     user_id: Text | None = None
     """The User ID that sends; the installation's own where it is not given."""
     fallbacks: Names = ()

@@ -25,10 +25,15 @@ class Part:
     """Some devices of a wave: one model, from one version, in one region, of one protected class (None: of none)."""
 
     model: str
+    """As manufacturer/model."""
     version: str
+    """What they run now."""
     region: str
+    """The communications provider's."""
     protected_class: str | None
+    """A code, and never the reason; null: of none."""
     devices: int
+    """How many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +41,23 @@ class WaveStatement:
     """One wave, and what its gate is worth."""
 
     number: int
+    """From 1 on."""
     devices: int
+    """How many."""
     homes: int
+    """Their homes."""
     parts: tuple[Part, ...]
+    """By model, version, region and protected class."""
     begins: float
     """Days from the start, at the soonest."""
     ends: Days
+    """Days from the start."""
     smallest_harm: float
     """The least share harmed that it would show at its gate's confidence, if every device has evidence."""
     tolerable_harm: float
+    """The largest share harmed that its gate lets pass."""
     confidence: float
+    """Of its gate."""
     most_hurt: int
     """Devices that could be hurt before a stop: what its exposure cap lets be activated and not settled."""
 
@@ -55,7 +67,9 @@ class Load:
     """Service Requests of one variant if nothing goes wrong; 8.2 at most."""
 
     variant: str
+    """By its reference: "11.3"."""
     requests: int
+    """In all."""
     devices: int
     """For how many devices, added up over the requests."""
     a_day: int
@@ -69,7 +83,9 @@ class Way:
     """The releases that some members install, in order."""
 
     releases: tuple[str, ...]
+    """By their names."""
     devices: int
+    """How many members."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +93,17 @@ class Undo:
     """Whether a rollback takes a model back: by which fallback release, or why by none."""
 
     model: str
+    """As manufacturer/model."""
     hardware: str
+    """Its hardware version."""
     version: str
     """What it then runs: the wanted version, or one on its way there."""
     devices: int
+    """How many members."""
     release: str | None
+    """The fallback that takes them back; null: none does."""
     why_not: str | None
+    """In a sentence; null where one does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +111,15 @@ class Notice:
     """Activations that may cut the power of homes for a moment, in one network operator's area; days from the start."""
 
     area: str
+    """The network operator's."""
     wave: int
+    """From 1 on."""
     devices: int
+    """How many of it are there."""
     first_day: int
+    """The soonest."""
     last_day: int
+    """The latest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +127,9 @@ class Statement:
     """What a person approves, beside the policy."""
 
     devices: int
+    """Members in all."""
     homes: int
+    """Their homes."""
     suspended: int
     """Members that are off the CPL, which the release is to rescue."""
     dormant: int
@@ -109,12 +137,17 @@ class Statement:
     ways: tuple[Way, ...]
     """The distinct paths, the most used first."""
     waves: tuple[WaveStatement, ...]
+    """In their order."""
     loads: tuple[Load, ...]
+    """By variant."""
     ends: Days
+    """When the last wave's devices have settled, in days from the start."""
     undo: tuple[Undo, ...]
+    """By model and version: what a rollback could do."""
     undo_days: Days
     """How long a rollback of all that it takes back would be under way."""
     notices: tuple[Notice, ...]
+    """For those who answer for the supply of an area."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,9 @@ class Days:
     """A span that is not known better, in days."""
 
     soonest: float
+    """If nothing has to be tried again."""
     latest: float
+    """If everything takes as long as it may."""
 
 
 @dataclass(frozen=True, slots=True)

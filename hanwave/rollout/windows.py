@@ -133,11 +133,15 @@ class Window(Strict):
     """Local times at which something may be done."""
 
     zone: Zone = LONDON
+    """Whose local time it is, by its IANA name."""
     days: Days = _WEEK
+    """Of the week; an hour after midnight is of the day on which its range began."""
     hours: Some[Hours] = ("00:00-24:00",)
+    """Ranges; one that ends before it begins runs past midnight."""
     on_bank_holidays: StrictBool = True
     """Whether it opens on the bank holidays of the device's nation."""
     blackout: Many[Dates] = ()
+    """Dates, or ranges of them, on which it is closed."""
 
     def includes(self, wall: datetime) -> bool:
         """Whether its days and hours include what that wall clock shows."""
@@ -183,9 +187,11 @@ class Switching(Strict):
     """When an HCALCS's load is on: it is not activated then, nor so short a time before."""
 
     zone: Zone = LONDON
+    """Whose local time the hours are in, by its IANA name."""
     hours: Some[Hours]
     """Of the devices whose own calendar is not known."""
     before: Annotated[Duration, Field(le=DAY)] = timedelta(minutes=30)
+    """So long before a switching it is left alone too."""
 
     def why(self, at: datetime) -> str | None:
         """Why its load must not be disturbed at that time."""
@@ -211,10 +217,13 @@ class Windows(Strict):
     """
 
     distribute: Many[Window] = ()
+    """For sending images."""
     activate: Many[Window] = ()
+    """For activations."""
     prepayment: Many[Window] = ()
     """Further windows for activations in homes that pay beforehand, such as their supplier's non-disconnect hours."""
     switching: Switching | None = None
+    """For an HCALCS: when its load is on; null: nothing is known of it, and nothing minded."""
     prepayment_check: Annotated[str, Field(min_length=1, max_length=60)] | None = None
     """The installation's query that says which devices that pay beforehand may be activated now (see `queries`)."""
 

@@ -108,6 +108,17 @@ def test_a_property_is_described_by_the_words_under_its_attribute_inherited_or_n
     assert schemas.schema("campaign")["$defs"]["Gate"]["properties"]["harm"]["description"]
 
 
+@pytest.mark.parametrize("name", schemas.NAMES)
+def test_every_property_is_described(name):
+    made = schemas.schema(name)
+    objects = {name: made, **made.get("$defs", {})}
+    properties = [
+        (kind, each, told) for kind, held in objects.items() for each, told in held.get("properties", {}).items()
+    ]
+    assert properties
+    assert [(kind, each) for kind, each, told in properties if not told.get("description")] == []
+
+
 def test_the_command_lists_prints_and_refuses():
     assert "roll_back" in run("schema").out
     assert json.loads(run("schema", "approve").out) == schemas.schema("approve")

@@ -25,8 +25,11 @@ class Interval:
     """Nine in ten runs lie between low and high; half of them at or below middle."""
 
     low: float
+    """One run in twenty is below."""
     middle: float
+    """Half of the runs are at or below it."""
     high: float
+    """One run in twenty is above."""
 
     def __str__(self) -> str:
         return f"{self.middle:,.4g} ({self.low:,.4g} to {self.high:,.4g})"
