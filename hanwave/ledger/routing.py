@@ -151,7 +151,9 @@ def _understand(received: inbox.Received) -> _Outcome:
         message = duis.read(received.raw)
         if isinstance(message, duis.Response):
             to = addressee(message)
-            return _Outcome(received, str(to) if to else None, findings(message))
+            # Its sender's clock may be ahead: dated to come, it would outdate what is said and read until then.
+            found = tuple(replace(f, at=min(f.at, received.received_at)) for f in findings(message))
+            return _Outcome(received, str(to) if to else None, found)
     except (duis.DuisError, Contradiction) as error:
         return _Outcome(received, None, (), str(error))
     return _Outcome(received, None, (), "it is a Request, and only the DCC's responses and alerts are for us")

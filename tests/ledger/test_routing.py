@@ -41,6 +41,15 @@ def test_an_outcome_confirms_its_device_and_wakes_its_workflow(world):
     assert device(world).last_heard == m.AT.replace(hour=10, minute=2, second=1)
 
 
+def test_a_message_of_a_clock_that_is_ahead_outdates_nothing_that_is_said_after_it(world):
+    """Dated two days to come, it kept the fleet's version as it was, and the device heard, until then."""
+    _, request = activating(world)
+    deliver(world, m.verified(at=world.now + timedelta(days=2)))
+    arrived = world.later(minutes=1)
+    deliver(world, m.outcome(request, at=arrived))
+    assert (device(world).firmware_version, device(world).last_heard) == (VERSION, arrived)
+
+
 def test_an_outcome_that_comes_before_its_command_is_recorded_as_sent_is_kept(world):
     update_id, request = activating(world, sent=False)
     assert deliver(world, m.outcome(request, at=world.now)).wakes
