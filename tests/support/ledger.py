@@ -1,6 +1,7 @@
 """A migrated ledger, and a small fleet in it, for the tests that need one."""
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -123,6 +124,10 @@ def ledger(ledger_dsn: str) -> Iterator[Engine]:
     """An engine on a fresh, migrated ledger, as the application."""
     engine = database.engine(ledger_dsn)
     yield engine
+    # A thread whose task was cancelled gives its connection back a moment later; nobody would close it after this.
+    given_up = time.monotonic() + 20
+    while engine.pool.checkedout() and time.monotonic() < given_up:
+        time.sleep(0.01)
     engine.dispose()
 
 
