@@ -89,8 +89,8 @@ async def test_every_panel_of_the_benchs_dashboard_has_an_answer_and_counts_what
                 ledger.refresh(now())
                 await until(lambda: not unanswered(asked), 60)
                 await until(lambda: one(asked, 'hanwave_bench_transfers_ended_total{outcome="activated"}') == DEVICES)
-                assert one(asked, "hanwave_bench_repeats_total") == 0
-                assert one(asked, "hanwave_bench_blocks_total") == DEVICES * BLOCKS
+                # On a slow machine a device may ask for a block again before it is answered.
+                assert one(asked, "hanwave_bench_blocks_total - hanwave_bench_repeats_total") == DEVICES * BLOCKS
                 told = {value for each in asked.now('{job=~".+"}') for value in each["metric"].values()}
                 assert "bench/watched" in told
                 assert not any(re.search("([0-9a-fA-F]{2}[-:]){7}", value) for value in told if value != US)
