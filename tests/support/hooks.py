@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from hanwave.ledger import notes
+from tests.support.ledger import World
 from tests.support.receiving import HOST, Tls
 
 
@@ -94,3 +96,9 @@ def receiver(tls: Tls) -> Iterator[Receiver]:
         server.shutdown()
         server.server_close()
         thread.join(10)
+
+
+def say(world: World, verb: str, campaign: str = "spring", reason: str = "", **document: object) -> None:
+    """Something that happens to a campaign, of which hooks may be told."""
+    with world.engine.begin() as connection:
+        notes.add(connection, notes.Said("ann", verb, f"campaign/{campaign}", reason, document), world.now)
