@@ -224,7 +224,7 @@ class FirmwareCampaign:
         if self._view and person(verb.actor) == person(self._view.author):
             _refuse(f"{verb.actor} is the author of this campaign, and cannot approve it")
         if self._view and verb.digest != self._view.digest:
-            _refuse(f"the plan's digest is {self._view.digest}, not {verb.digest[:80]}")
+            _refuse(f"the plan's digest is {self._view.digest}, not {verb.digest[:80]}: approve by the whole of it")
 
     @verbs.update
     async def halt(self, raw: Any = None) -> Stopped:

@@ -35,7 +35,8 @@ class Restore:
 def plan_rollback(ledger: Engine, campaign: str, releases: Sequence[str], by: By) -> Restore:
     """Withdraw a campaign, and plan one for each fallback release, first come first served. Again: the same plans.
 
-    LedgerError, with nothing changed, where the digest is another plan's or a release is of another device type.
+    LedgerError, with nothing changed, where the digest is another plan's or a release is the campaign's own, or of
+    another device type.
     """
     with ledger.connect() as connection:
         overview.expect(connection, campaign, by.digest)
@@ -76,12 +77,14 @@ def _restore(
 
 def _check(connection: Connection, campaign: str, releases: Sequence[str]) -> None:
     """Refuse a fallback that could take nobody back, before anything is withdrawn for it."""
-    wanted = campaigns.frame(connection, campaign).device_type
+    frame = campaigns.frame(connection, campaign)
     for name in releases:
+        if name == frame.release:
+            raise LedgerError(f"release {name!r} is what campaign {campaign!r} installs: name one to go back to")
         found = planning.release(connection, name).device_type.value
-        if found != wanted:
+        if found != frame.device_type:
             raise LedgerError(
-                f"release {name!r} is for a {found}, campaign {campaign!r} is of {wanted}s: name one for those"
+                f"release {name!r} is for a {found}, campaign {campaign!r} is of {frame.device_type}s: name one for those"
             )
 
 

@@ -116,6 +116,12 @@ class CampaignRequest(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _goes_back(self) -> Self:
+        if self.release in self.fallbacks:
+            raise ValueError(f"fallbacks: {self.release[:80]!r} is what it installs; name a release to go back to")
+        return self
+
+    @model_validator(mode="after")
     def _may_be_urgent(self) -> Self:
         if self.urgent and not self.approvals:
             raise ValueError("an urgent campaign takes devices from others, so it needs approvals: at least 1")

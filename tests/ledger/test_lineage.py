@@ -56,6 +56,20 @@ def test_a_request_comes_of_no_campaign_that_is_not_there(fleet):
         freeze(fleet, CampaignRequest(release="r2", author="eve", retry_of="nothing"))
 
 
+def test_a_rollback_to_the_bad_release_itself_is_refused_and_nothing_is_withdrawn(fleet):
+    """It would send the image on to devices that were halted, as a way back."""
+    fleet.campaign([eui(0)], name="spring")
+    with pytest.raises(LedgerError, match="release 'r2' is what campaign 'spring' installs"):
+        rollback.plan_rollback(fleet.engine, "spring", ["r1", "r2"], By("ann", "a slip", "digest-spring"))
+    assert fleet.count("stop") == 0
+    assert fleet.count("campaign") == 1
+
+
+def test_a_request_names_no_fallback_that_it_installs_itself():
+    with pytest.raises(ValueError, match="fallbacks: 'r2' is what it installs"):
+        CampaignRequest(release="r2", fallbacks=("r1", "r2"))
+
+
 @pytest.mark.parametrize("name", ["spring", "s" * LONGEST_NAME])
 def test_a_campaign_is_rolled_back_whatever_its_name(fleet, name):
     (planned,) = rolled_back(fleet, name).campaigns
