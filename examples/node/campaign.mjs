@@ -25,8 +25,16 @@ async function viewOnce(isThere) {
   for (;;) {
     const view = await campaign.query('view');
     if (view && isThere(view)) return view;
+    if ((await campaign.describe()).status.name !== 'RUNNING') await sayWhyNot();
     await sleep(500);
   }
+}
+
+// A request that cannot be planned ends its campaign at once: the failure is one sentence.
+async function sayWhyNot() {
+  const refusal = await campaign.result().catch((error) => error.cause ?? error);
+  console.error(refusal.message ?? 'the campaign is over');
+  process.exit(1);
 }
 
 const view = await viewOnce(() => true);

@@ -15,6 +15,9 @@ from hanwave.cli.output import AsJson, emit
 if TYPE_CHECKING:
     from hanwave.ledger.story import Story, StoryUpdate
 
+_WHOLE = 270
+"""Columns in which a story's widest table stands unbroken: two times, a request's id and an image's hash."""
+
 _EVIDENCE = {
     "ours": "hanwave did it",
     "dcc": "the DCC says so",
@@ -33,6 +36,8 @@ def device(
 ) -> None:
     """Tell one device's whole story: what was done to it and learnt of it, when, by whose word, and what comes next.
 
+    A screen of less than 270 columns has no room for the requests' ids: into a file or a pipe, and with --json, all of it is written.
+
     Example: hanwave device 00-DB-12-34-56-78-90-A0
     """
     from hanwave.ledger.database import connect  # noqa: PLC0415
@@ -49,12 +54,15 @@ def device(
 def _print(found: "Story") -> None:
     emit({"device": found.eui, **_fleet(found)}, as_json=False)
     # Nobody pipes a table to have its times broken at 80 columns.
-    console = Console(width=None if Console().is_terminal else 240)
+    console = Console(width=None if Console().is_terminal else _WHOLE)
     for update in found.updates:
         console.print()
         console.print(Text(_headline(update), style="bold"))
-        console.print(_events(update))
-        console.print(_requests(update))
+        if console.width < _WHOLE:
+            console.print(_short(update))
+        else:
+            console.print(_events(update))
+            console.print(_requests(update))
     if not found.updates:
         console.print("No campaign has this device.")
 
@@ -78,6 +86,20 @@ def _headline(update: "StoryUpdate") -> str:
         return f"{where}: {stands}"
     when = f" at {_time(update.next_at)}" if update.next_at else " for something to be heard"
     return f"{where}: {stands}; next: {update.next}{when}"
+
+
+def _short(update: "StoryUpdate") -> Table:
+    """Its events as a usual screen has room for them; all of it stands in a wider one, a pipe, or --json."""
+    table = _table("when (UTC)", "what", "leg", "by whose word", "detail")
+    for column in table.columns:
+        column.overflow = "fold"
+    for column in table.columns[:3]:
+        column.no_wrap = True
+    for e in update.events:
+        leg = f"{e.leg} {e.attempt}" if e.leg and e.attempt else e.leg
+        detail = "; ".join(each for each in (f"hop {e.hop}" * bool(update.path), e.version, e.detail, e.reason) if each)
+        _row(table, _time(e.at).removesuffix("Z"), e.kind, leg, _EVIDENCE.get(e.evidence, e.evidence), detail)
+    return table
 
 
 def _events(update: "StoryUpdate") -> Table:

@@ -45,6 +45,8 @@ def outcomes(
     try:
         written = run(database, write, prints=file is None)
     except OSError as error:
+        if not file:
+            raise  # `| head` had enough: nothing to tell
         raise HanwaveError(f"{file} cannot be written: {error.strerror}") from error
     if file:
         emit({"campaign": name, "file": str(file), "devices": written}, as_json=as_json)
