@@ -10,7 +10,8 @@ from hanwave.cli.ledger_option import actor_or_user
 from hanwave.cli.output import read_file
 from hanwave.errors import HanwaveError
 from hanwave.plain_json import read_json
-from hanwave.rollout.request import CampaignRequest, RequestError, parse_request
+from hanwave.rollout.policy import Policy as RolloutPolicy
+from hanwave.rollout.request import CampaignRequest, RequestError, parse_policy, parse_request
 
 Name = Annotated[str, typer.Option(help="The name it will have: who is in which wave depends on it.")]
 File = Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The request, JSON; or say it by options.")]
@@ -60,6 +61,14 @@ def read_request(file: Path | None, policy: Path | None, actor: str | None, **op
         return parse_request(given)
     except RequestError as error:
         raise RequestError(f"{file or policy}: {error}" if file or policy else str(error)) from error
+
+
+def read_policy(file: Path) -> RolloutPolicy:
+    """The policy of a file; RequestError names the file and the field."""
+    try:
+        return parse_policy(_object(file, "the policy"))
+    except RequestError as error:
+        raise RequestError(f"{file}: {error}") from error
 
 
 def _options(options: dict[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from hanwave import settings
 from hanwave.client.bench import Bench
 from hanwave.client.campaign import Campaign
 from hanwave.client.client import Client, Request
+from hanwave.rollout.policy import Policy
 from hanwave.rollout.route import LAB
 
 _P = ParamSpec("_P")
@@ -143,10 +144,16 @@ class BlockingClient:
         return BlockingCampaign(self.portal, self.portal.call(self.inner.start, name, request))
 
     def retry(
-        self, campaign: str, *, author: str, outcomes: Sequence[str] = (), name: str | None = None
+        self,
+        campaign: str,
+        *,
+        author: str,
+        outcomes: Sequence[str] = (),
+        name: str | None = None,
+        policy: Policy | dict[str, Any] | None = None,
     ) -> BlockingCampaign:
         """Start a new run over the devices of a campaign that ended so."""
-        again = partial(self.inner.retry, campaign, author=author, outcomes=outcomes, name=name)
+        again = partial(self.inner.retry, campaign, author=author, outcomes=outcomes, name=name, policy=policy)
         return BlockingCampaign(self.portal, self.portal.call(again))
 
     def campaign(self, name: str) -> BlockingCampaign:

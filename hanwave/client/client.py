@@ -22,8 +22,9 @@ from hanwave.ledger import audit, database, lifting, planning, progress, retryin
 from hanwave.ledger.draft import Draft, draft
 from hanwave.ledger.progress import Listed
 from hanwave.ledger.story import Story
+from hanwave.rollout.policy import Policy
 from hanwave.rollout.rehearsal.forecast import Forecast
-from hanwave.rollout.request import CampaignRequest, RequestError, check_name, parse_request
+from hanwave.rollout.request import CampaignRequest, RequestError, check_name, parse_policy, parse_request
 from hanwave.rollout.route import LAB
 
 Request = CampaignRequest | dict[str, Any] | str
@@ -100,17 +101,25 @@ class Client:
         return self.campaign(name)
 
     async def retry(
-        self, campaign: str, *, author: str, outcomes: Sequence[str] = (), name: str | None = None
+        self,
+        campaign: str,
+        *,
+        author: str,
+        outcomes: Sequence[str] = (),
+        name: str | None = None,
+        policy: Policy | dict[str, Any] | None = None,
     ) -> Campaign:
         """Start a new run over the devices of a campaign that ended so (without outcomes: that did not end well).
 
         It is that campaign's request over those devices alone, under another name and author, with its lineage; its plan
-        is approved anew. NoCampaignError where there is no such campaign, LedgerError where no such outcome or device.
+        is approved anew. It keeps the campaign's policy unless another is given: a few devices are often too few for the
+        waves and gates of a great campaign. NoCampaignError where there is no such campaign, LedgerError where no such outcome or device.
         """
         await self.campaign(campaign).status()
+        instead = None if policy is None else parse_policy(policy)
         request, free = await self._link.ask(
             lambda connection: (
-                retrying.request_for(connection, campaign, outcomes, author),
+                retrying.request_for(connection, campaign, outcomes, author, instead),
                 retrying.next_name(connection, campaign),
             )
         )

@@ -23,11 +23,14 @@ _ENDED_SO = text(
 )
 
 
-def request_for(connection: Connection, campaign: str, outcomes: Collection[str], author: str) -> CampaignRequest:
+def request_for(
+    connection: Connection, campaign: str, outcomes: Collection[str], author: str, policy: Policy | None = None
+) -> CampaignRequest:
     """The request that takes up the devices of a campaign that ended so (without outcomes: that did not end well).
 
-    It is the campaign's own, over those devices alone: waves that were named lists are left out. A device that is, or was, in
-    a later update belongs to that one's campaign. LedgerError where there is no such campaign, outcome or device.
+    It is the campaign's own, over those devices alone: waves that were named lists are left out, and a policy may take
+    the place of its own, whose gates may ask for more devices than these. A device that is, or was, in a later update
+    belongs to that one's campaign. LedgerError where there is no such campaign, outcome or device.
     """
     row = connection.execute(
         text("SELECT policy, request FROM campaign WHERE name = :campaign"), {"campaign": campaign}
@@ -40,7 +43,7 @@ def request_for(connection: Connection, campaign: str, outcomes: Collection[str]
         raise LedgerError(
             f"no device of campaign {campaign} ended {', '.join(wanted)} without a later update: there is nothing to retry"
         )
-    return _again(row.request, _policy(row.policy), euis, campaign, author)
+    return _again(row.request, policy or _policy(row.policy), euis, campaign, author)
 
 
 def _outcome(value: str) -> str:

@@ -194,6 +194,8 @@ def can_see(size: int, gate: Gate) -> str | None:
 
     A gate that is meant for few says so itself: with a greater `harm` and `silence`, or a lower `confidence`.
     """
+    if not size:
+        return "no device is left for it: have fewer waves"
     if size < gate.minimum:
         return f"a wave of {size} never settles the {gate.minimum} devices that its gate asks for: make it so many"
     seen = smallest_harm(size, gate.confidence)
@@ -203,7 +205,7 @@ def can_see(size: int, gate: Gate) -> str | None:
     least = needed(min(unseen.values()), gate.confidence)
     names = " and ".join(f"{name} {limit:.1%}" for name, limit in unseen.items())
     seen_at_least = math.ceil(seen * 1000) / 1000
-    said = f", or have its gate bear {' and '.join(f'{name} {seen_at_least:.3f}' for name in unseen)}" if size else ""
+    said = f", or have its gate bear {' and '.join(f'{name} {seen_at_least:.3f}' for name in unseen)}"
     return f"a wave of {size} cannot rule out {names} at {gate.confidence:.1%} confidence: make it {least}{said}"
 
 

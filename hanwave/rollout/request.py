@@ -157,6 +157,14 @@ def parse_request(raw: Any) -> CampaignRequest:
     return request
 
 
+def parse_policy(raw: Any) -> Policy:
+    """Read a policy from JSON text or the object; RequestError with one sentence."""
+    if isinstance(raw, Policy):
+        return raw
+    policy: Policy = parse(TypeAdapter(Policy), raw, '{"waves": [{"count": 300}, {"share": 1}]}')
+    return policy
+
+
 def parse(adapter: TypeAdapter[Any], raw: Any, example: str) -> Any:
     """Read an input with an adapter; its first mistake as one sentence that shows a right one."""
     if isinstance(raw, str):

@@ -12,6 +12,7 @@ import typer
 from hanwave.cli.campaign.options import Name, run
 from hanwave.cli.ledger_option import Actor, Database, actor_or_user
 from hanwave.cli.output import AsJson, emit, line_of_json
+from hanwave.cli.request_option import read_policy
 from hanwave.errors import HanwaveError
 
 if TYPE_CHECKING:
@@ -90,15 +91,22 @@ def retry(
     new: Annotated[
         str | None, typer.Option("--as", metavar="NAME", help="The new run's name (default: NAME-retry-1, and so on).")
     ] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="How it is run, JSON (default: as before, which few devices may be too few for)."
+        ),
+    ] = None,
     database: Database = None,
     actor: Actor = None,
     as_json: AsJson = False,
 ) -> None:
     """Start a new campaign over the devices that did not end well: the same release and policy. It needs its approvals."""
     who = actor_or_user(actor)
+    instead = read_policy(policy) if policy else None
 
     async def begin(client: "Client") -> dict[str, object]:
-        campaign = await client.retry(name, outcomes=outcome or (), name=new, author=who)
+        campaign = await client.retry(name, outcomes=outcome or (), name=new, author=who, policy=instead)
         status = await campaign.status()
         return {"campaign": campaign.name, "retry_of": name, "digest": status.digest, "waits_for": status.waits_for}
 

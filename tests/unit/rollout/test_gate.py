@@ -117,7 +117,7 @@ def test_a_wave_that_its_gate_can_see_passes_when_every_device_does_well_and_els
         (8, Gate(), "a wave of 8 cannot rule out harm 1.0% and silence 5.0% at 95.0% confidence: make it 299, or have its gate bear harm 0.313 and silence 0.313"),
         (8, Gate(harm=0.313, silence=0.313), None),
         (1, Gate(harm=0.95, silence=0.95), None),
-        (0, Gate(harm=0.95, silence=0.95), "a wave of 0 never settles the 1 devices that its gate asks for: make it so many"),
+        (0, Gate(harm=0.95, silence=0.95), "no device is left for it: have fewer waves"),
         (19, Gate(minimum=20), "a wave of 19 never settles the 20 devices that its gate asks for: make it so many"),
     ],
 )  # fmt: skip
