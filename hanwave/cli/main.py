@@ -9,9 +9,10 @@ import json
 import os
 import sys
 from importlib.metadata import entry_points
+from importlib.metadata import version as version_of
 from operator import attrgetter
 from pkgutil import resolve_name
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -99,11 +100,21 @@ def _load(where: str) -> Any:
 app = typer.Typer(name="hanwave", cls=_Lazy, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"hanwave {version_of('hanwave')}")
+        raise typer.Exit
+
+
 @app.callback(
     epilog="Exit codes: 0 done; 1 refused or failed, as one sentence on standard error says; 2 the command line itself is wrong;"
     " 130 interrupted."
 )
-def _hanwave() -> None:
+def _hanwave(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="Tell hanwave's version.")
+    ] = False,
+) -> None:
     """Roll firmware out to Great Britain's smart-meter devices, in waves, with proof."""
 
 

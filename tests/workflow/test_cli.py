@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from datetime import timedelta
+from importlib.metadata import version
 from itertools import count
 
 import pytest
@@ -88,6 +89,10 @@ def test_the_help_lists_every_command_and_loads_neither_ledger_nor_engine():
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stderr
     assert all(f" {command} " in told.stdout for command in EVERY)
+
+
+def test_it_tells_its_version():
+    assert run("--version").out == f"hanwave {version('hanwave')}\n"
 
 
 def test_an_unknown_command_is_the_command_lines_own_mistake():
@@ -253,6 +258,37 @@ async def test_recover_all_starts_every_open_campaign_again(five, engine_too, na
         assert described.status is not None
         assert described.status.name == "RUNNING"
         await run_beside("campaign", "halt", name)
+
+
+@session
+async def test_what_a_campaign_did_not_deliver_is_retried_with_a_policy_for_so_few(five, engine_too, name, tmp_path):
+    for file, share in (("one.json", 1), ("wrong.json", 2)):
+        (tmp_path / file).write_text(json.dumps(FAST | {"waves": [{"share": share}]}))
+
+    def never(_: str, leg: Leg):
+        return [] if leg is Leg.DISTRIBUTE else good(_, leg)
+
+    async with running(five, engine_too, never):
+        await run_beside("campaign", "start", name, "request.json")
+        await waits(name, "wave 1 to close")
+        await run_beside("campaign", "halt", name)
+        with five.engine.begin() as connection:
+            connection.execute(
+                text("UPDATE campaign_device SET state = 'closed', outcome = 'not_delivered' WHERE eui = :eui"),
+                {"eui": eui(0)},
+            )
+        refused = await run_beside("campaign", "retry", name, "--policy", "nobody.json")
+        assert (refused.code, "nobody.json" in refused.err) == (1, True)
+        refused = await run_beside("campaign", "retry", name, "--policy", "wrong.json")
+        assert (refused.code, "wrong.json: waves.0.share" in refused.err) == (1, True)
+        refused = await run_beside("campaign", "retry", name, "--outcome", "not_delivered")
+        assert "no device is left for it: have fewer waves" in refused.err
+        again = done(await run_beside("campaign", "retry", name, "--policy", "one.json", "--json"))
+        assert again["campaign"] == f"{name}-retry-1"
+    with five.engine.connect() as connection:
+        kept = connection.execute(text("SELECT of, policy FROM campaign WHERE kind = 'retry'")).one()
+    assert (kept.of, [wave["share"] for wave in kept.policy["waves"]]) == (name, [1])
+    assert five.count("campaign_device", f"campaign = '{name}-retry-1'") == 1
 
 
 def test_a_span_is_said_in_two_units_at_most():

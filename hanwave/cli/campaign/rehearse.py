@@ -65,6 +65,7 @@ def rehearse(
         emit(asdict(found), as_json=True)
     else:
         _print(found)
+        _warn(found, request.policy.gate.harm)
 
 
 def _how(profile: "Profile | None", harms: list[float] | None, runs: int, *, learn: bool) -> "How":
@@ -90,6 +91,16 @@ def _print(found: "Forecast") -> None:
     console.print(f"{found.devices} devices, {found.good.runs} runs of each kind of image; behaviour: {found.source}")
     for scenario in found.scenarios:
         console.print(_shown(scenario))
+
+
+def _warn(found: "Forecast", borne: float) -> None:
+    """Say which images passed that do more harm than the policy's gate bears."""
+    for bad in found.scenarios:
+        if bad.harm > borne and bad.passed:
+            typer.echo(
+                f"\nWarning: an image that harms {bad.harm:.1%} passed {bad.passed} of {bad.runs} runs, and the gate bears"
+                f" {borne:.1%}. A longer soak sees more of what falls silent late; greater first waves see rarer harm."
+            )
 
 
 def _shown(scenario: "Scenario") -> "RenderableType":
