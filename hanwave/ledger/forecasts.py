@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import ceil
 
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, text
@@ -18,7 +19,7 @@ from hanwave.rollout.incidents import Incident
 from hanwave.rollout.plan import Plan
 from hanwave.rollout.policy import DeviceType
 from hanwave.rollout.rehearsal.behaviour import Behaviour
-from hanwave.rollout.rehearsal.forecast import Forecast, Interval
+from hanwave.rollout.rehearsal.forecast import Day, Forecast, Interval
 from hanwave.rollout.rehearsal.run import Rules
 from hanwave.rollout.request import CampaignRequest, check_name
 
@@ -131,21 +132,44 @@ class Held:
 
 
 def compare(connection: Connection, campaign: str, now: datetime) -> list[Held]:
-    """A campaign against its forecast, at the end of its current day; nothing where none was made, or it has not begun."""
+    """A campaign against what its forecast has for the same moment; nothing where none was made, or it has not begun."""
     row = connection.execute(
         text(
             "SELECT f.document, (SELECT min(opened_at) FROM wave WHERE campaign = c.name) AS began,"
-            " coalesce(c.closed_at, :now) AS until FROM campaign c JOIN forecast f ON f.digest = c.digest WHERE c.name = :name"
+            " coalesce(c.closed_at, :now) AS until, c.closed_at IS NOT NULL AS over FROM campaign c JOIN forecast f ON f.digest = c.digest WHERE c.name = :name"
         ),
         {"name": campaign, "now": now},
     ).one_or_none()
     if row is None or row.began is None:
         return []
     good = _FORECAST.validate_python(row.document).good
-    today = good.by_day[min(int((row.until - row.began).total_seconds() // _DAY), len(good.by_day) - 1)]
     facts = _facts(connection, campaign)
-    expected = {"settled": today.settled, **{f"SR {variant}": some for variant, some in today.so_far.items()}}
+    days = (row.until - row.began).total_seconds() / _DAY
+    # Of a campaign that is over, the whole of its last day is held against it: nothing more comes in that.
+    expected = _expected(good.by_day, max(1.0, ceil(days)) if row.over else days)
     return [Held(what, facts[what], some) for what, some in expected.items()]
+
+
+def _expected(by_day: Sequence[Day], days: float) -> dict[str, Interval]:
+    """What nine in ten rehearsals had so many days after their start: within a day, between its two ends."""
+    if days >= len(by_day):
+        return _figures(by_day[-1])
+    whole = int(days)
+    before = _figures(by_day[whole - 1]) if whole else {}
+    return {
+        what: _between(before.get(what, Interval(0, 0, 0)), after, days - whole)
+        for what, after in _figures(by_day[whole]).items()
+    }
+
+
+def _figures(day: Day) -> dict[str, Interval]:
+    return {"settled": day.settled, **{f"SR {variant}": some for variant, some in day.so_far.items()}}
+
+
+def _between(before: Interval, after: Interval, share: float) -> Interval:
+    """A share of the way from one to the other, whose bounds hold for any course between them."""
+    high = after.high if share else before.high
+    return Interval(before.low, before.middle + share * (after.middle - before.middle), high)
 
 
 def _facts(connection: Connection, campaign: str) -> Counter[str]:

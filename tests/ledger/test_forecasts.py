@@ -14,7 +14,7 @@ from hanwave.rollout.events import Event, Evidence, Kind, Leg
 from hanwave.rollout.gate import Verdict
 from hanwave.rollout.policy import DeviceType, Gate, Policy, Wave
 from hanwave.rollout.rehearsal.behaviour import default_profile
-from hanwave.rollout.rehearsal.forecast import forecast
+from hanwave.rollout.rehearsal.forecast import Day, Interval, forecast
 from hanwave.rollout.request import CampaignRequest
 from tests.support.command import run
 from tests.support.ledger import HASH, US, VERSION, World
@@ -86,6 +86,18 @@ def test_a_campaign_is_held_against_its_forecast_day_by_day(fleet):
     assert late["settled"].expected == made.good.by_day[-1].settled
     assert late["settled"].says == "below"
     assert str(late["settled"]) == f"settled: 20, expected by now {late['settled'].expected}: below"
+
+
+def test_within_a_day_it_is_held_against_what_lies_between_its_two_ends():
+    def day(number: int, *settled: float) -> Day:
+        return Day(number, Interval(*settled), {}, {"11.3": Interval(*settled)})
+
+    days = (day(0, 10, 20, 30), day(1, 40, 60, 80))
+    assert forecasts._expected(days, 0)["settled"] == Interval(0, 0, 0)
+    assert forecasts._expected(days, 0.5)["SR 11.3"] == Interval(0, 10, 30)
+    assert forecasts._expected(days, 1)["settled"] == Interval(10, 20, 30)
+    assert forecasts._expected(days, 1.25)["settled"] == Interval(10, 30, 80)
+    assert forecasts._expected(days, 7)["settled"] == Interval(40, 60, 80)
 
 
 def test_a_plan_that_was_not_rehearsed_has_nothing_to_be_held_against(fleet):
