@@ -70,7 +70,11 @@ FIGURES = {
         Figure("wave_harm_limit_ratio", "The largest share harmed that the gate tolerates", _WAVE),
         Figure("wave_deadlines_due", "Deadlines that have passed and that no sweep has recorded yet", _WAVE),
         Figure("stops", "Halts, pauses and breakers that hold now", ("kind", "scope", "campaign")),
-        Figure("forecast_settled_devices", "Devices that the rehearsal has settled by the end of this day", ("campaign", "bound")),
+        Figure(
+            "forecast_settled_devices",
+            "Devices that the rehearsal has settled by the end of this day",
+            ("campaign", "bound"),
+        ),
         Figure("forecast_end_timestamp_seconds", "When the rehearsal ends", ("campaign", "bound")),
         Figure("budget_used", "Counted against an anomaly-detection threshold", ("user", "variant", "period", "by")),
         Figure("budget_limit", "An anomaly-detection threshold", ("user", "variant", "period")),
