@@ -25,7 +25,7 @@ _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+", re.ASCII)
 _EUI = re.compile(r"(?:[0-9A-Fa-f]{2}-){7}[0-9A-Fa-f]{2}", re.ASCII)
 _REQUEST_ID = re.compile(rf"{_EUI.pattern}:{_EUI.pattern}:[0-9]{{1,20}}", re.ASCII)
 _INTEGER = re.compile(r"[0-9]{1,20}", re.ASCII)
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+_DATE = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:Z|[+-][0-9]{2}:[0-9]{2})?", re.ASCII)
 _TIME = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,12}))?(Z|[+-][0-9]{2}:[0-9]{2})?", re.ASCII
 )
@@ -150,6 +150,14 @@ def _parse_time(raw: str) -> datetime:
         raise ValueError from error
 
 
+def _parse_date(raw: str) -> date:
+    found = _DATE.fullmatch(raw.strip(_SPACE))
+    if not found:
+        raise ValueError
+    # DCC writes the zone (2025-12-28Z), as xs:date may; the day is the one that stands there.
+    return date.fromisoformat(found[1])
+
+
 def _write_time(value: datetime) -> str:
     if value.tzinfo is None:
         raise ValueError
@@ -200,7 +208,7 @@ EUI = Kind("an EUI-64 of 8 octets joined by '-'", lambda raw: EUI64.parse(_match
 DEVICES = devices(10**6)
 REQUEST_ID = Kind("originator:target:counter", lambda raw: RequestID.parse(_matched(_REQUEST_ID, raw)), str)
 TIME = Kind("a time as YYYY-MM-DDThh:mm:ss.ffZ", _parse_time, _write_time)
-DATE = Kind("a date as YYYY-MM-DD", lambda raw: date.fromisoformat(_matched(_DATE, raw)), date.isoformat)
+DATE = Kind("a date as YYYY-MM-DD", _parse_date, date.isoformat)
 BOOLEAN = Kind("true or false", _parse_bool, _write_bool)
 HEX = Kind("octets in hexadecimal", _parse_hex, _write_hex)
 HASH = Kind(

@@ -1,4 +1,4 @@
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
@@ -123,6 +123,30 @@ def test_times_of_any_zone_are_utc_and_one_without_is_utc():
         assert read(response_xml("<sr:NewThing/>", at=text)).at == AT
     paris = AT.astimezone(timezone(timedelta(hours=1)))
     assert b"2026-11-22T10:00:00.00Z" in write(Response("I0", paris, ResponseMessage("11.1", Acknowledgement())))
+
+
+def inventory_xml(commissioned):
+    return response_xml(
+        "<sr:ResponseMessage><sr:ServiceReference>8.2</sr:ServiceReference><sr:ServiceReferenceVariant>8.2"
+        "</sr:ServiceReferenceVariant><sr:DSPInventory><sr:Device>"
+        f"<sr:DeviceID>{DEVICE}</sr:DeviceID><sr:DeviceType>ESME</sr:DeviceType><sr:DeviceManufacturer>106C"
+        "</sr:DeviceManufacturer><sr:DeviceModel>433100AC</sr:DeviceModel>"
+        f"<sr:DateCommissioned>{commissioned}</sr:DateCommissioned>"
+        "</sr:Device></sr:DSPInventory></sr:ResponseMessage>"
+    )
+
+
+@pytest.mark.parametrize("text", ["2025-12-28", "2025-12-28Z", " 2025-12-28+01:00\n", "2025-12-28-00:30"])
+def test_a_date_has_a_zone_or_none(text):
+    # DCC Boxed of DUIS 5.4 answers an 8.2 with 2025-12-28Z.
+    (device,) = read(inventory_xml(text)).body.content.devices
+    assert device.commissioned == date(2025, 12, 28)
+
+
+@pytest.mark.parametrize("text", ["2025-02-30", "2025-12-28T00:00:00Z", "28-12-2025", "2025-12-28+1", ""])
+def test_what_is_no_date_is_refused(text):
+    with pytest.raises(MalformedMessage, match="DateCommissioned"):
+        read(inventory_xml(text))
 
 
 def test_an_unknown_code_alert_and_value_are_kept():
