@@ -1,7 +1,8 @@
 """YAML as a person writes settings and tables: small, shallow, nothing in it said twice, nothing that refers to another part.
 
 Whatever is handed in is read, or refused in one sentence, within milliseconds: an alias can unfold to any size, deep nesting
-ends the reader's stack, and of a name that stands twice PyYAML itself would keep the last and say nothing.
+ends the reader's stack, of a name that stands twice PyYAML itself would keep the last and say nothing, and of a tag that does not
+suit its value it raises whatever befalls it.
 """
 
 from collections.abc import Hashable
@@ -50,6 +51,9 @@ def _check_shape(text: bytes | str) -> None:
     for event in yaml.parse(text, _SafeLoader):
         if isinstance(event, yaml.AliasEvent):
             raise yaml.YAMLError(f"it refers to another part of itself, *{event.anchor!s:.40}: write that out")
+        # Of what else is written with a tag, nothing suits a setting or a table.
+        if getattr(event, "tag", None):
+            raise yaml.YAMLError(f"it holds a tag, {event.tag[:40]!r}: leave it out")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
             raise yaml.YAMLError(f"it is more than {MAX_DEPTH} levels deep")
