@@ -59,6 +59,11 @@ def check_uint(value: int, octets: int, what: str) -> None:
         raise TermError(f"{what} holds {value}, it should be from 0 to 0x{'FF' * octets}")
 
 
+def version_digits(text: str) -> str:
+    """A firmware version as its eight upper-case digits: DUIS takes 1 to 8 characters, so leading zeros may be missing [I]."""
+    return text.strip().upper().rjust(8, "0")
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class FirmwareVersion:
     """The four octets that OTA headers, GBCS payloads, DUIS and the CPL call the firmware version.

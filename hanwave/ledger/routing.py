@@ -17,6 +17,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, text
 
 from hanwave import duis
+from hanwave.firmware.terms import version_digits
 from hanwave.ledger import alarms, campaigns, gains, inbox, leavers, members, regression, shadows
 from hanwave.ledger.members import Member, Try
 from hanwave.ledger.standing import Fact, Folded, record
@@ -111,7 +112,7 @@ def inventory(connection: Connection, outbox_id: int, found: duis.Inventory, raw
     for row in rows:
         device = devices.get(row.eui)
         if device and device.firmware_version:
-            version = device.firmware_version.upper()
+            version = version_digits(device.firmware_version)
             event = Event(Kind.VERSION, now, Leg(row.leg), row.hop, row.attempt, Evidence.DCC, version)
             facts.append(Fact(row.update_id, event, digest))
         if device and device.status:
@@ -122,7 +123,7 @@ def inventory(connection: Connection, outbox_id: int, found: duis.Inventory, raw
     told = [(each, devices[eui]) for eui, some in shadows.watching(connection, devices).items() for each in some]
     for shadow, device in told:
         if device.firmware_version:
-            version = device.firmware_version.upper()
+            version = version_digits(device.firmware_version)
             event = Event(Kind.VERSION, now, None, shadow.hop, 0, Evidence.DCC, version)
             facts.append(Fact(shadow.update_id, event, digest))
     folded = record(connection, facts, now)

@@ -16,6 +16,7 @@ from typing import Final
 
 from hanwave import duis, gbcs
 from hanwave.errors import HanwaveError
+from hanwave.firmware.terms import version_digits
 from hanwave.identifiers import EUI64, RequestID
 from hanwave.rollout.events import NO_IMAGE_HELD, Evidence, Kind, Leg
 
@@ -270,9 +271,9 @@ def _dcc_alert(message: duis.Response, body: duis.DCCAlertMessage) -> list[Findi
         case duis.DeviceStatusChangeEvent() as alert:
             return [_status(base, alert)]
         case duis.FirmwareVersionMismatch(device_id=eui, device_version=version):
-            return [replace(base, eui=eui, kind=Kind.VERSION, version=version.upper())]
+            return [replace(base, eui=eui, kind=Kind.VERSION, version=version_digits(version))]
         case duis.FirmwareUpgradeRequested(device_ids=euis, firmware_version=version):
-            detail = f"another supplier asked for version {version.upper()} ({body.code})"
+            detail = f"another supplier asked for version {version_digits(version)} ({body.code})"
             return [replace(base, eui=eui, detail=detail, elsewhere=True) for eui in euis]
         case duis.DUISVersionMismatch(mismatch=duis.DCCAlertVersionMismatch(device_id=eui)) if eui:
             return [
@@ -287,7 +288,7 @@ def _delivery(base: Finding, alert: duis.CSPFirmwareDeliveryStatus) -> Finding:
         eui=alert.device_id,
         leg=Leg.DISTRIBUTE,
         request_id=alert.request_id,
-        version=alert.firmware_version.upper(),
+        version=version_digits(alert.firmware_version),
     )
     if alert.status == duis.TransferStatus.SUCCESS:
         return replace(about, kind=Kind.DELIVERED)
@@ -307,7 +308,7 @@ def _transfer(base: Finding, alert: duis.CommsHubAlert) -> Finding:
         eui=told.device_id,
         leg=Leg.DISTRIBUTE,
         request_id=told.request_id,
-        version=told.firmware_version.upper(),
+        version=version_digits(told.firmware_version),
         code=alert.alert_code,
         detail=str(told.result),
     )
@@ -323,7 +324,7 @@ def _ppmid(base: Finding, alert: duis.PPMIDAlert) -> Finding:
     told = alert.upgrade
     if alert.alert_code != "8F8B" or told is None:
         return about
-    about = replace(about, leg=Leg.DISTRIBUTE, version=told.firmware_version.upper(), detail=None)
+    about = replace(about, leg=Leg.DISTRIBUTE, version=version_digits(told.firmware_version), detail=None)
     if told.result == duis.ActivationResult.SUCCESS:
         return replace(about, kind=Kind.ACTIVATED)
     if told.result == duis.ActivationResult.FAILURE:

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from hanwave.firmware.terms import version_digits
 from hanwave.rollout.events import NO_IMAGE_HELD, Event, Evidence, Kind, Leg
 
 TELLS_VERSION = frozenset({Kind.VERSION, Kind.ACTIVATED, Kind.ACTIVATION_FAILED})
@@ -37,11 +38,7 @@ OUT_OF_QUARANTINE = frozenset(
 
 def same_version(one: str, other: str) -> bool:
     """Whether two firmware versions are equal, however their hexadecimal digits were written."""
-    return _digits(one) == _digits(other)
-
-
-def _digits(version: str) -> str:
-    return version.strip().upper().zfill(8)
+    return version_digits(one) == version_digits(other)
 
 
 def _is_own_word(event: Event) -> bool:

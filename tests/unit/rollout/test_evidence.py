@@ -167,6 +167,17 @@ def test_a_suspension_and_a_restoration_move_the_inventory_status_and_no_step():
     same(only(restored), kind=Kind.HEARD, smi_status="Commissioned")
 
 
+@pytest.mark.parametrize("written", ["abcd", "0000ABCD", " ABCD"])
+def test_a_version_that_lacks_its_leading_zeros_is_told_in_eight_digits(written):
+    mismatch = duis.FirmwareVersionMismatch(m.DEVICE, duis.DeviceType.ESME, "1", written)
+    messages = (
+        m.delivered(version=written, request=m.batch()),
+        m.transferred(version=written),
+        m.ppmid(version=written),
+    )
+    assert {only(message).version for message in (*messages, m.dcc_alert("N49", mismatch))} == {"0000ABCD"}
+
+
 def test_a_version_mismatch_tells_the_devices_version_not_the_inventorys():
     alert = duis.FirmwareVersionMismatch(m.DEVICE, duis.DeviceType.ESME, "00000001", "00000002")
     same(only(m.dcc_alert("N49", alert)), kind=Kind.VERSION, version="00000002", leg=None)
