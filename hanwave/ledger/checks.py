@@ -22,7 +22,7 @@ from hanwave.rollout.events import Leg
 CREDIT_AGAIN = timedelta(hours=1)
 """A home without credit is asked about again after this long."""
 HOME_LEASE = timedelta(days=7)
-"""A home's turn ends with its update; this bounds it where an update is forgotten."""
+"""A home's turn ends with the leg that has it, however long that takes. One that outlived its update ends after this."""
 _STEPS = {Leg.DISTRIBUTE: Step.DISTRIBUTE, Leg.ACTIVATE: Step.ACTIVATE, Leg.READ: Step.READ}
 
 
@@ -239,7 +239,9 @@ _TAKE_HOME = text(
         INSERT INTO home_lease AS h (home, kind, update_id, expires_at)
         SELECT home, :kind, id, :expires FROM wanted ORDER BY home
         ON CONFLICT (home, kind) DO UPDATE SET update_id = EXCLUDED.update_id, expires_at = EXCLUDED.expires_at
-        WHERE h.expires_at <= :now OR h.update_id = EXCLUDED.update_id RETURNING update_id
+        WHERE h.update_id = EXCLUDED.update_id OR (h.expires_at <= :now AND NOT EXISTS (
+            SELECT 1 FROM campaign_device o WHERE o.id = h.update_id AND o.state NOT IN ('settled', 'closed')))
+        RETURNING update_id
     )
     SELECT u FROM unnest(CAST(:ids AS bigint[])) AS u WHERE u NOT IN (SELECT update_id FROM taken)
     """

@@ -53,7 +53,8 @@ _WHY = text(
 def why_not(connection: Connection, frame: Frame, leg: Leg, devices: Sequence[Folded], now: datetime) -> dict[int, str]:
     """Those of a campaign's devices to which that leg may not go now (aware UTC), each with the reason, by update."""
     rows = connection.execute(_WHY, _values(connection, frame, leg, devices, now))
-    reasons = {row.id: row.reason or _too_soon(frame, leg, row.leaves_at, now) for row in rows}
+    regions = {device.update_id: device.region for device in devices}
+    reasons = {row.id: row.reason or _too_soon(frame, leg, regions[row.id], row.leaves_at, now) for row in rows}
     return {update_id: reason for update_id, reason in reasons.items() if reason}
 
 
@@ -82,5 +83,5 @@ def _base(device: Folded, leg: Leg) -> str | None:
     return device.path[hop - 2].version if hop > 1 else device.known.row.base
 
 
-def _too_soon(frame: Frame, leg: Leg, leaves_at: datetime | None, now: datetime) -> str | None:
-    return leavers.too_soon(frame, leg, leaves_at, now) if leaves_at else None
+def _too_soon(frame: Frame, leg: Leg, region: str, leaves_at: datetime | None, now: datetime) -> str | None:
+    return leavers.too_soon(frame, leg, region, leaves_at, now) if leaves_at else None

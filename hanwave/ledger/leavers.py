@@ -107,19 +107,20 @@ def _why(connection: Connection, device: Folded, going: dict[int, Going], now: d
     if found.why or not found.leaves_at or device.standing.state not in AT_REST:
         return found.why and GONE.get(found.why, found.why)
     leg = Leg.ACTIVATE if device.standing.state is State.HELD else Leg.DISTRIBUTE
-    return too_soon(campaigns.frame(connection, device.campaign), leg, found.leaves_at, now)
+    frame = campaigns.frame(connection, device.campaign)
+    return too_soon(frame, leg, device.region, found.leaves_at, now)
 
 
-def too_soon(frame: Frame, leg: Leg, leaves_at: datetime, now: datetime) -> str | None:
+def too_soon(frame: Frame, leg: Leg, region: str, leaves_at: datetime, now: datetime) -> str | None:
     """Why a leg is not begun for a device that changes supplier then: its activation could fall due after it; or None."""
-    if leaves_at > now + reach(frame, leg):
+    if leaves_at > now + reach(frame, leg, region):
         return None
     return f"it changes supplier on {leaves_at:%Y-%m-%d}, before its {leg} request could be known to have ended well"
 
 
-def reach(frame: Frame, leg: Leg) -> timedelta:
-    """How long after a leg of that campaign is begun its device's activation may still come."""
-    deadlines, policy = frame.policy.deadlines[frame.device_type], frame.policy
+def reach(frame: Frame, leg: Leg, region: str) -> timedelta:
+    """How long after a leg of that campaign is begun, in that region, its device's activation may still come."""
+    deadlines, policy = frame.policy.deadlines_in(region, frame.device_type), frame.policy
     ahead = policy.lead if policy.activation is ActivationMode.FUTURE_DATED else timedelta(0)
     until = {
         Leg.DISTRIBUTE: deadlines.distribute + deadlines.activate + ahead,

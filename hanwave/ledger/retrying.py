@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text
 
 from hanwave.ledger.database import LedgerError
 from hanwave.rollout.decide import Outcome
-from hanwave.rollout.policy import Policy, Wave
+from hanwave.rollout.policy import Policy
 from hanwave.rollout.request import CampaignRequest, Cohort
 
 NOT_RETRIED = frozenset(
@@ -43,7 +43,7 @@ def request_for(
         raise LedgerError(
             f"no device of campaign {campaign} ended {', '.join(wanted)} without a later update: there is nothing to retry"
         )
-    return _again(row.request, policy or _policy(row.policy), euis, campaign, author)
+    return _again(row.request, policy or Policy.model_validate(row.policy).without_lists(), euis, campaign, author)
 
 
 def _outcome(value: str) -> str:
@@ -52,12 +52,6 @@ def _outcome(value: str) -> str:
     except ValueError as error:
         known = ", ".join(sorted(Outcome))
         raise LedgerError(f"{value[:30]!r} is no outcome, it should be one of {known}") from error
-
-
-def _policy(document: dict[str, Any]) -> Policy:
-    policy = Policy.model_validate(document)
-    waves = tuple(wave for wave in policy.waves if not wave.devices) or (Wave(share=1),)
-    return policy.model_copy(update={"waves": waves})
 
 
 def _again(request: dict[str, Any], policy: Policy, euis: list[str], campaign: str, author: str) -> CampaignRequest:

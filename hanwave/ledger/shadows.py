@@ -1,17 +1,23 @@
 """What a shadow campaign sees: what becomes of its devices by others' doing, beside what it would have sent itself.
 
 Guarantees: what a device or the DCC says of a device is kept with every open shadow update of it too, as far as the message
-is for that campaign's User ID; it makes no step of the shadow's own, wakes no workflow, and takes no lease.
+is for that campaign's User ID; it makes no step of the shadow's own, wakes no workflow, and takes no lease. A wave's devices
+that would be sent something are watched for as long as an update could take, and no longer, so that the wave ends.
 """
 
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from hanwave.ledger.standing import Fact
-from hanwave.rollout.events import Event, Evidence, Kind
+from hanwave.ledger import leavers
+from hanwave.ledger.campaigns import SHADOW, Frame
+from hanwave.ledger.standing import Fact, Folded, lock, record, standings
+from hanwave.rollout.decide import Outcome
+from hanwave.rollout.device import State
+from hanwave.rollout.events import Event, Evidence, Kind, Leg
 from hanwave.rollout.evidence import TELLS_VERSION, Finding
 
 _SHOWN = 10
@@ -66,3 +72,34 @@ def seen(connection: Connection, campaign: str) -> dict[str, int]:
         {"name": campaign, "most": _SHOWN},
     )
     return {row.what: row.n for row in rows}
+
+
+_WATCHED = text(
+    "SELECT u.id FROM campaign_device u JOIN wave w ON (w.campaign, w.number) = (u.campaign, u.wave)"
+    " WHERE u.campaign = :campaign AND u.wave = :wave AND u.reason = :shadow AND w.opened_at <= :since"
+    " AND u.state NOT IN ('settled', 'closed') ORDER BY u.id LIMIT :most"
+)
+_MOST = 2000
+
+
+def stop_watching(connection: Connection, frame: Frame, wave: int, now: datetime) -> int:
+    """End the updates of a shadow's wave that still would be sent something after that time; how many."""
+    since = now - _as_long_as_an_update(frame, wave)
+    values = {"campaign": frame.name, "wave": wave, "shadow": SHADOW, "since": since, "most": _MOST}
+    ids = list(connection.execute(_WATCHED, values).scalars())
+    lock(connection, ids)
+    return len(record(connection, [_ending(each, now) for each in standings(connection, ids, now)], now))
+
+
+def _as_long_as_an_update(frame: Frame, wave: int) -> timedelta:
+    """As long as its legs may take, hop by hop, in the region where that is longest, and its soak."""
+    hop = max(leavers.reach(frame, Leg.DISTRIBUTE, region) for region in ("", *frame.policy.regions))
+    return max(map(len, frame.paths)) * hop + frame.policy.of_wave(wave).soak
+
+
+def _ending(device: Folded, now: datetime) -> Fact:
+    runs = device.standing.state is State.CONFIRMED
+    outcome = Outcome.UNKNOWN if runs else Outcome.NOT_STARTED
+    why = "it runs the version, and nobody asks it how it does" if runs else "nobody was seen to bring it the version"
+    reason = f"the campaign is a shadow: {why}"
+    return Fact(device.update_id, Event(Kind.CLOSED, now, hop=device.hop, detail=outcome, reason=reason))

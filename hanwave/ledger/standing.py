@@ -59,6 +59,12 @@ class Folded:
         """The hop in hand."""
         return self.standing.hop
 
+    @property
+    def region(self) -> str:
+        """The communications provider's, by which its deadlines go."""
+        region: str = self.known.row.region
+        return region
+
     def image(self, leg: Leg) -> campaigns.Hop:
         """What a request of that leg would be of now."""
         hop, _ = self.standing.next(leg)

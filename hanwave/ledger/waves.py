@@ -20,6 +20,7 @@ from hanwave.ledger import (
     outbox,
     overview,
     pacing,
+    shadows,
     stops,
     urgency,
     windows,
@@ -71,6 +72,8 @@ def sweep(connection: Connection, campaign: str, wave: int, now: datetime, since
         control.close_withdrawn(connection, campaign, "the campaign was withdrawn", now)
     windows.hold_back(connection, campaign, wave, now)
     frame = campaigns.frame(connection, campaign)
+    if frame.shadow:
+        shadows.stop_watching(connection, frame, wave, now)
     # Each leg is paused alone: images go on being sent while nothing may be activated.
     images, turns = (
         stops.blocking(connection, frame.user_id, campaign, wave, leg) for leg in (Leg.DISTRIBUTE, Leg.ACTIVATE)

@@ -179,6 +179,10 @@ class Wave(Strict):
         return self
 
 
+_ONE_WAVE: dict[str, object] = {"waves": (Wave(share=1),), "protected_from": None}
+"""A policy of one wave, which the protected are in too."""
+
+
 class Strata(StrEnum):
     """What a stratum is, beside a model and the version that it runs."""
 
@@ -254,6 +258,11 @@ class Policy(Strict):
             self.regions.get(_REGIONS.get(region, Region.UNKNOWN), {}).get(device_type) or self.deadlines[device_type]
         )
 
+    def of_region(self, region: str) -> Self:
+        """The policy as a region has it, whose deadlines are then everybody's."""
+        deadlines = {kind: self.deadlines_in(region, kind) for kind in self.deadlines}
+        return self.model_copy(update={"deadlines": deadlines, "regions": {}})
+
     @property
     def first_protected(self) -> int:
         """The number of the first wave that a protected device may be in."""
@@ -275,8 +284,17 @@ class Policy(Strict):
         """
         regions = {region: _soon(some) for region, some in self.regions.items()}
         gate = Gate(harm=0.5, silence=0.5, confidence=0.5, expects=())
-        update = {"waves": (Wave(share=1),), "deadlines": _soon(self.deadlines), "regions": regions, "gate": gate}
-        return self.model_copy(update=update)
+        update = {"deadlines": _soon(self.deadlines), "regions": regions, "gate": gate}
+        return self.model_copy(update=_ONE_WAVE | update)
+
+    def without_lists(self) -> Self:
+        """The same policy without its waves of named devices; the protected join no earlier than they were to."""
+        kept = [(number, wave) for number, wave in enumerate(self.waves, 1) if not wave.devices]
+        if not kept:
+            return self.model_copy(update=_ONE_WAVE)
+        first = next((place for place, (n, _) in enumerate(kept, 1) if n >= self.first_protected), len(kept))
+        waves = tuple(wave for _, wave in kept)
+        return self.model_copy(update={"waves": waves, "protected_from": self.protected_from and first})
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from hanwave import duis
+from hanwave.duis.inventory import Region
 from hanwave.firmware.cpl import CplEntry
 from hanwave.firmware.terms import CplStatus, FirmwareVersion, Model
 from hanwave.firmware.terms import DeviceType as FirmwareType
@@ -16,7 +17,7 @@ from hanwave.ledger.fleet import import_fleet
 from hanwave.ledger.standing import standings
 from hanwave.rollout.device import State
 from hanwave.rollout.events import Kind, Leg
-from hanwave.rollout.policy import Policy, Wave
+from hanwave.rollout.policy import Deadlines, DeviceType, Policy, Wave
 from tests.ledger.test_permit_and_outbox import activate, distribute, hold_image, say, send
 from tests.support import messages
 from tests.support.fleet import fleet, row
@@ -121,6 +122,13 @@ def test_a_device_that_leaves_within_its_activations_reach_is_not_started(world,
     if not starts:
         assert outcome(world, update_id)[0] == "left"
         assert "it changes supplier on 2026-11-27" in asked.refused[update_id].reason
+
+
+def test_how_far_an_activation_reaches_goes_by_the_deadlines_of_the_devices_region(world):
+    slow = {Region.SOUTH: {DeviceType.ESME: Deadlines(distribute=timedelta(days=90))}}
+    (update_id,) = world.campaign(world.fleet(1), Policy(waves=(Wave(share=1),), regions=slow))
+    leaving(world, 60)
+    assert "it changes supplier on 2027-01-21" in distribute(world, [update_id]).refused[update_id].reason
 
 
 def test_an_image_on_its_way_to_a_hub_that_was_exchanged_is_sent_again(world, tmp_path):
@@ -315,11 +323,13 @@ def test_a_ppmid_in_no_update_of_ours_is_asked_nothing(world):
 # Two campaigns, one home.
 
 
-def test_two_campaigns_for_one_home_take_turns(world):
+@pytest.mark.parametrize("days", [0, 9])
+def test_two_campaigns_for_one_home_take_turns(world, days):
     euis = world.fleet(2, homes=1)
     (first,) = world.campaign(euis[:1], name="spring")
     (second,) = world.campaign(euis[1:], name="summer")
     send(world, distribute(world, [first]).outbox_id)
+    world.later(days=days)  # the image may yet come: its deadline is ten days
     waiting = distribute(world, [second], "summer")
     assert waiting.refused[second].reason == "its home has another update under way"
     say(world, first, Kind.VERIFIED, Leg.DISTRIBUTE, detail=HASH)

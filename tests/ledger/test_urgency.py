@@ -190,6 +190,31 @@ def test_a_shadow_campaign_sees_what_becomes_of_its_devices_by_others_doing_and_
     assert "**Seen instead**" in pages.campaign(view, "nothing")
 
 
+def test_a_shadows_wave_ends_once_its_devices_were_watched_for_as_long_as_an_update_takes(world):
+    euis = world.fleet(3)
+    world.campaign(euis[:1], ONE_WAVE)
+    ids = start(world, euis, "shade", urgent=False)
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE device SET smi_status = 'Pending' WHERE eui = :eui"), {"eui": euis[2]})
+    deliver(world, m.version_read(m.asked(EUI64.parse(euis[0]), 7), VERSION, at=world.now))
+
+    def watch(days: float) -> int:
+        world.later(days=days)
+        with world.engine.begin() as connection:
+            for leg, service in ((Leg.READ, "11.2"), (Leg.DISTRIBUTE, "11.1")):
+                asked = permit.ask(connection, permit.Ask("shade", 1, leg, ids, service, ACB), world.now)
+                due = {each: why for each, why in asked.refused.items() if why.by != "step_is_due"}
+                waves.defer(connection, "shade", due, world.now)
+        return sweep(world, "shade").open
+
+    assert watch(days=12.9) == 3
+    assert watch(days=0.2) == 1
+    assert ends(world, "shade") == [
+        ("unknown", "the campaign is a shadow: it runs the version, and nobody asks it how it does"),
+        ("not_started", "the campaign is a shadow: nobody was seen to bring it the version"),
+    ]
+
+
 def test_a_shadow_campaign_holds_up_no_other(world):
     euis = world.fleet(1)
     (real,) = world.campaign(euis, ONE_WAVE)

@@ -149,6 +149,31 @@ def test_a_policy_comes_back_from_json_as_it_went(soak, lead, pace, mode, patien
     assert Policy.model_validate(json.loads(json.dumps(policy.model_dump(mode="json")))) == policy
 
 
+LISTS = (Wave(devices=(EUI,)), Wave(share=0.1), Wave(share=1))
+
+
+@pytest.mark.parametrize("protected_from", [None, 1, 2, 3])
+def test_what_is_made_of_a_policy_is_one_that_the_ledger_reads_again(protected_from):
+    policy = Policy(waves=LISTS, protected_from=protected_from)
+    for made in (policy.for_rollback(), policy.without_lists()):
+        assert Policy.model_validate(made.model_dump(mode="json")) == made
+
+
+def test_a_rollback_takes_the_protected_in_its_one_wave():
+    assert Policy(waves=LISTS, protected_from=3).for_rollback().first_protected == 1
+
+
+@pytest.mark.parametrize(("protected_from", "first"), [(None, 2), (1, 1), (2, 1), (3, 2)])
+def test_without_the_lists_the_protected_join_as_late_as_they_were_to(protected_from, first):
+    policy = Policy(waves=LISTS, protected_from=protected_from).without_lists()
+    assert (policy.waves, policy.first_protected) == (LISTS[1:], first)
+
+
+def test_a_policy_of_lists_alone_has_one_wave_without_them():
+    policy = Policy(waves=(Wave(devices=(EUI,)), Wave(devices=("00-DB-12-34-56-78-90-A1",))), protected_from=2)
+    assert policy.without_lists() == Policy(waves=(Wave(share=1),))
+
+
 def test_a_frozen_policy_is_not_changed():
     with pytest.raises(ValidationError):
         Policy().soak = timedelta(1)
