@@ -212,8 +212,7 @@ def _share(connection: Connection, asked: Asked, threshold: Threshold, rows: lis
 
 def _units(threshold: Threshold, devices: int, batch: int) -> int:
     """What so many waiting devices will count."""
-    single = threshold.per_device or threshold.variant == "11.3"
-    return devices if single else -(-devices // batch)
+    return devices if threshold.each_counts else -(-devices // batch)
 
 
 def _turns(connection: Connection, threshold: Threshold, lack: int, now: datetime) -> datetime | None:

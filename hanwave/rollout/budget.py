@@ -22,6 +22,8 @@ from hanwave.rollout.terms import Duration, Strict
 VARIANTS = ("8.2", "11.1", "11.2", "11.3", "11.4")
 """The Service Reference Variants that hanwave sends."""
 OBSERVING = frozenset({"8.2", "11.2"})
+_OF_MANY = frozenset({"11.1", "11.4"})
+"""The variants of which one request may be for many devices; any other is for one."""
 REPEAT_COUNTS = 1
 """[I] A request that is POSTed again counts again: it is not known that the DCC looks for duplicates first. The question
 to the Transform Service (CV4) is believed not to count; the signed pre-command that follows does."""
@@ -86,13 +88,14 @@ class Threshold(Strict):
             )
         return self
 
-    def units(self, devices: int) -> int:
-        """What one request for so many devices counts."""
-        return devices if self.per_device else 1
+    @property
+    def each_counts(self) -> bool:
+        """Whether each device counts: by the table, or since it has a request of its own."""
+        return self.per_device or self.variant not in _OF_MANY
 
     def fitting(self, devices: int, room: int) -> int:
-        """For how many of those devices a request fits into that room."""
-        return min(devices, room) if self.per_device else devices * (room >= 1)
+        """For how many of those devices at once there is that room."""
+        return min(devices, room) if self.each_counts else devices * (room >= 1)
 
 
 @dataclass(frozen=True, slots=True)

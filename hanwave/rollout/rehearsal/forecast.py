@@ -94,7 +94,7 @@ def forecast(
 
 def _scenario(rules: Rules, behaviour: Behaviour, harm: Harm | None, runs: int, seed: str, courses: int) -> Scenario:
     sizes = [round(share * courses) for share in rules.hops]
-    libraries = make_libraries(rules.kind, rules.policy, behaviour, harm, sizes, seed)
+    libraries = make_libraries(rules.kind, rules.policy, behaviour, harm, dict.fromkeys(rules.deadlines, sizes), seed)
     found = [rehearse_once(libraries, rules, number) for number in range(runs)]
     variants = sorted({variant for run in found for variant in run.requests})
     ends = sorted({end for run in found for end in run.ended})

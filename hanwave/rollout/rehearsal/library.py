@@ -41,11 +41,6 @@ class Library:
     questions: Floats
     """[course, ask, n]: seconds after the ask at which the version is asked for; inf where there is no n-th question."""
 
-    @property
-    def size(self) -> int:
-        """How many courses it has."""
-        return len(self.rest)
-
 
 @dataclass(slots=True)
 class _Row:
@@ -58,30 +53,45 @@ class _Row:
     marks: dict[str, Mark] = field(default_factory=dict)
 
 
-Libraries = Mapping[timedelta, Library]
-"""Courses by the soak that they go through: a wave may have its own."""
+@dataclass(frozen=True, slots=True)
+class Libraries:
+    """Courses by the soak that they go through, which a wave may have of its own; each has as many of every region."""
+
+    by_soak: Mapping[timedelta, Library]
+    regions: tuple[str, ...]
+    """Whose deadlines the courses have, in the order in which they stand in each library."""
+    courses: int
+    """How many there are of one region."""
 
 
 def make_libraries(
-    kind: DeviceType, policy: Policy, behaviour: Behaviour, harm: Harm | None, sizes: Sequence[int], seed: str
+    kind: DeviceType,
+    policy: Policy,
+    behaviour: Behaviour,
+    harm: Harm | None,
+    sizes: Mapping[str, Sequence[int]],
+    seed: str,
 ) -> Libraries:
-    """A library for each soak of the policy's waves; the same seed draws the same devices in all.
+    """A library for each soak of the policy's waves; the same seed draws the same devices in all, and in every region.
 
-    sizes: how many courses of one hop, of two, and so on.
+    sizes: for each region whose deadlines differ, how many courses of one hop, of two, and so on: as many in each region.
     """
     soaks = {policy.of_wave(number).soak for number in range(1, len(policy.waves) + 1)}
-    return {
-        soak: make_library(kind, policy.model_copy(update={"soak": soak}), behaviour, harm, sizes, seed)
-        for soak in sorted(soaks)
-    }
+    hops = [(region, n) for region, some in sizes.items() for n, size in enumerate(some, 1) for _ in range(size)]
+    courses = len(hops) // len(sizes)
+    by_soak = {}
+    for soak in sorted(soaks):
+        ruled = {region: policy.of_region(region).model_copy(update={"soak": soak}) for region in sizes}
+        drawn = [
+            course(kind, ruled[region], behaviour, harm, f"{seed}/{place % courses}", taken)
+            for place, (region, taken) in enumerate(hops)
+        ]
+        by_soak[soak] = make_library(drawn, one_step=kind.one_step)
+    return Libraries(by_soak, tuple(sizes), courses)
 
 
-def make_library(
-    kind: DeviceType, policy: Policy, behaviour: Behaviour, harm: Harm | None, sizes: Sequence[int], seed: str
-) -> Library:
-    """That many courses of devices of one type; the same seed draws the same."""
-    hops = [taken for taken, size in enumerate(sizes, 1) for _ in range(size)]
-    courses = [course(kind, policy, behaviour, harm, f"{seed}/{n}", taken) for n, taken in enumerate(hops)]
+def make_library(courses: Sequence[Course], *, one_step: bool) -> Library:
+    """Those courses, of devices of one type."""
     size = len(courses)
     rows = [_row(each) for each in courses]
     ends = tuple(sorted({each.end for each in courses}))
@@ -92,7 +102,7 @@ def make_library(
         for place, asked in enumerate(row.questions):
             questions[number, place, : len(asked)] = asked
     return Library(
-        one_step=kind.one_step,
+        one_step=one_step,
         legs=np.array([row.legs + [-1] * (width - len(row.legs)) for row in rows]),
         waits=np.array([row.waits + [np.inf] * (width - len(row.waits)) for row in rows]),
         rest=np.array([row.rest for row in rows]),

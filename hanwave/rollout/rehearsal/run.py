@@ -17,7 +17,7 @@ from hanwave.rollout.budget import PermitClass, Threshold, Used, room
 from hanwave.rollout.events import Leg
 from hanwave.rollout.gate import Verdict
 from hanwave.rollout.incidents import Incident
-from hanwave.rollout.policy import DeviceType, Policy
+from hanwave.rollout.policy import Deadlines, DeviceType, Policy
 from hanwave.rollout.rehearsal.agenda import Agenda, Line
 from hanwave.rollout.rehearsal.course import MARKED
 from hanwave.rollout.rehearsal.gates import WaveGate
@@ -56,6 +56,13 @@ class Rules:
         """Seconds: no shorter than the waves' own sweep, and a hundredth of the shortest soak."""
         shortest = min(self.policy.of_wave(number).soak for number in range(1, len(self.policy.waves) + 1))
         return max(self.policy.sweep.total_seconds(), shortest.total_seconds() / 100)
+
+    @property
+    def deadlines(self) -> tuple[str, ...]:
+        """For each stratum, the first of the regions that have the same deadlines as its own."""
+        first: dict[Deadlines, str] = {}
+        regions = self.regions or ("",) * len(self.strata)
+        return tuple(first.setdefault(self.policy.deadlines_in(each, self.kind), each) for each in regions)
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -101,20 +108,23 @@ def rehearse_once(libraries: Libraries, rules: Rules, seed: int) -> Rehearsed:
 class _Run:
     def __init__(self, libraries: Libraries, rules: Rules, seed: int) -> None:
         self._libraries, self._rules, self._policy = libraries, rules, rules.policy
-        self._library = libraries[rules.policy.of_wave(1).soak]
+        self._library = libraries.by_soak[rules.policy.of_wave(1).soak]
         size = sum(rules.sizes)
         rng = np.random.default_rng(seed)
-        self._course: Ints = rng.integers(self._library.size, size=size)
+        self._course: Ints = rng.integers(libraries.courses, size=size)
         self._ask = np.zeros(size, dtype=np.int64)
         self._is_exposed = np.zeros(size, dtype=bool)
         self._agenda = Agenda(rules.tick)
         self._places = sorted(set(rules.places))
         self._lines, self._again = ({leg: [Line() for _ in self._places] for leg in LEGS} for _ in range(2))
-        self._budgets = [_Budget(threshold) for threshold in rules.thresholds]
+        self._budgets = [_Budget(threshold, rules.policy.batch) for threshold in rules.thresholds]
         self._found = Rehearsed()
         self._now = 0
         self._wave = 0
         self._stratum: Ints = rng.choice(len(rules.strata), size=size, p=np.array(rules.strata) / sum(rules.strata))
+        self._course += (
+            libraries.courses * np.array([libraries.regions.index(r) for r in rules.deadlines])[self._stratum]
+        )
         self._place: Ints = np.array([self._places.index(place) for place in rules.places])[self._stratum]
         self._open = self._exposed = 0
         self._gate = WaveGate(rules.policy.gate, rules.kind, rules.ordinary, len(rules.strata))
@@ -153,7 +163,7 @@ class _Run:
         self._open, self._exposed = size, 0
         ruled = self._policy.of_wave(self._wave)
         self._gate, self._cap = self._gate.anew(ruled.gate), ruled.exposure_cap
-        self._library = self._libraries[ruled.soak]
+        self._library = self._libraries.by_soak[ruled.soak]
         self._join(self._lines[Leg.DISTRIBUTE], np.arange(first, first + size))
 
     def _join(self, lines: Sequence[Line], devices: Ints) -> None:
@@ -266,7 +276,7 @@ class _Run:
         self._found.requests.setdefault(self._variant(leg), Counter())[self._day] += batches
         for budget in self._budgets:
             if budget.variant == self._variant(leg):
-                budget.use(len(devices), batches, self._seconds)
+                budget.use(len(devices), self._seconds)
 
     def _count_questions(self, courses: Ints, asks: Ints) -> None:
         when = self._library.questions[courses, asks].ravel()
@@ -335,10 +345,11 @@ def _counted(codes: Ints, strata: Ints) -> Iterable[tuple[tuple[int, int], int]]
 
 
 class _Budget:
-    """What a campaign that is alone on its User ID uses of a threshold."""
+    """What a campaign that is alone on its User ID uses of a threshold; batch: devices of one request, at most."""
 
-    def __init__(self, threshold: Threshold) -> None:
+    def __init__(self, threshold: Threshold, batch: int) -> None:
         self._threshold = threshold
+        self._batch = 1 if threshold.each_counts else batch
         self._period = threshold.period.total_seconds()
         self._sent: deque[tuple[float, int]] = deque()
         self._used = 0
@@ -348,11 +359,11 @@ class _Budget:
         """How many of those devices fit, the old requests having left the period."""
         while self._sent and self._sent[0][0] + self._period <= now:
             self._used -= self._sent.popleft()[1]
-        return self._threshold.fitting(devices, room(self._threshold, Used(forward=self._used), PermitClass.FORWARD))
+        return min(devices, self._batch * room(self._threshold, Used(forward=self._used), PermitClass.FORWARD))
 
-    def use(self, devices: int, requests: int, now: float) -> None:
+    def use(self, devices: int, now: float) -> None:
         """Count what was sent."""
-        units = devices if self._threshold.per_device else requests
+        units = math.ceil(devices / self._batch)
         self._sent.append((now, units))
         self._used += units
 

@@ -56,11 +56,14 @@ def test_what_was_withdrawn_comes_from_the_reserve_first():
 
 
 def test_a_batch_counts_once_or_each_device_as_the_table_says():
-    assert threshold(per_device=True).units(500) == 500
-    assert threshold(per_device=False).units(500) == 1
-    assert threshold(per_device=True).fitting(500, 90) == 90
-    assert threshold(per_device=False).fitting(500, 1) == 500
-    assert threshold(per_device=False).fitting(500, 0) == 0
+    assert threshold(variant="11.1", per_device=True).fitting(500, 90) == 90
+    assert threshold(variant="11.1", per_device=False).fitting(500, 1) == 500
+    assert threshold(variant="11.1", per_device=False).fitting(500, 0) == 0
+
+
+@pytest.mark.parametrize("variant", ["8.2", "11.2", "11.3"])
+def test_a_request_that_is_for_one_device_counts_for_each_whatever_the_table_says_of_batches(variant):
+    assert threshold(variant=variant, per_device=False).fitting(500, 90) == 90
 
 
 ASKS = st.lists(

@@ -14,7 +14,7 @@ from hanwave.rollout.events import Leg
 from hanwave.rollout.gate import Verdict
 from hanwave.rollout.incidents import Incident, Service
 from hanwave.rollout.pace import Pace
-from hanwave.rollout.policy import ActivationMode, Attempts, DeviceType, Gate, Policy, Wave
+from hanwave.rollout.policy import ActivationMode, Attempts, Deadlines, DeviceType, Gate, Policy, Wave
 from hanwave.rollout.rehearsal.behaviour import Behaviour, BehaviourError, Delay, Harm, default_profile, read_profile
 from hanwave.rollout.rehearsal.course import course
 from hanwave.rollout.rehearsal.forecast import forecast, interval
@@ -38,7 +38,9 @@ def rules(sizes=(100, 400), kind=DeviceType.ESME, policy=POLICY, **changes):
 
 def run(seed=1, behaviour=WELL, harm=None, **changes):
     asked = rules(**changes)
-    return rehearse_once(make_libraries(asked.kind, asked.policy, behaviour, harm, (100,), "test"), asked, seed)
+    sizes = dict.fromkeys(asked.deadlines, (100,))
+    drawn = make_libraries(asked.kind, asked.policy, behaviour, harm, sizes, "test")
+    return rehearse_once(drawn, asked, seed)
 
 
 @pytest.mark.parametrize("kind", DeviceType)
@@ -172,6 +174,17 @@ def test_a_threshold_is_never_exceeded():
     assert all(days[day] + days[day + 1] <= 3 * 50 for day in range(max(days)))
 
 
+@pytest.mark.parametrize(("variant", "batch", "most"), [("11.3", 10, 5), ("11.1", 10, 50)])
+def test_a_threshold_of_requests_counts_an_activation_each_and_images_by_the_batch(variant, batch, most):
+    limit = {"user_id": "90-B3-D5-1F-30-01-00-00", "variant": variant, "period": "1d", "limit": 5, "reserve": 0}
+    threshold = Threshold.model_validate(limit | {"per_device": False})
+    policy = POLICY.model_copy(update={"batch": batch, "exposure_cap": 300})
+    found = run(sizes=(100,), thresholds=(threshold,), policy=policy)
+    assert found.passed
+    assert found.days > 100 / most - 1
+    assert sum(found.requests[variant].values()) == (100 if variant == "11.3" else 10)
+
+
 def test_the_pace_bounds_what_is_activated_in_a_tick():
     slow = POLICY.model_copy(update={"pace": Pace(overall=0.001), "exposure_cap": 500})
     found = run(sizes=(400,), policy=slow)
@@ -254,6 +267,20 @@ def test_a_region_has_no_more_than_its_own_pace():
     assert everywhere > 2
     assert together - everywhere == pytest.approx(2, abs=0.4)
     assert days_of(policy=ONE, strata=(1.0, 1.0), regions=("North", "South")) < everywhere
+
+
+def test_a_region_goes_by_its_own_deadlines():
+    silent = WELL.model_copy(update={"absent": 1.0})
+    short = {DeviceType.ESME: Deadlines(distribute=timedelta(days=1))}
+    policy = ONE.model_copy(update={"regions": {"South": short}, "attempts": Attempts(distribute=1)})
+    ends = {
+        regions: run(policy=policy, behaviour=silent, sizes=(100,), strata=(1.0, 1.0), regions=regions).days
+        for regions in (("North", "North"), ("North", "South"), ("South", "South"))
+    }
+    assert ends["South", "South"] == pytest.approx(1, abs=0.2)
+    assert ends["North", "South"] == pytest.approx(ends["North", "North"], abs=0.2) == pytest.approx(10, abs=0.2)
+    mixed = rules((100,), policy=policy, strata=(1.0, 1.0, 1.0), regions=("Central", "South", "North"))
+    assert mixed.deadlines == ("Central", "South", "Central")
 
 
 def test_while_an_incident_lasts_nothing_that_needs_its_service_is_sent_where_it_is():
