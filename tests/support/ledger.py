@@ -23,6 +23,8 @@ from infra.stack.postgres import APPLICATION, LOOKUP, OWNER, Postgres
 from tests.support.postgres import create_database, drop_database
 
 START = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
+ENGINES = frozenset({"temporal", "impatient"})
+"""The fixtures that are a real engine."""
 US = "90-B3-D5-1F-30-01-00-00"
 ACB = EUI64.parse("90-B3-D5-1F-30-00-00-02")
 HASH = "AB" * 32
@@ -286,4 +288,4 @@ class World:
 @pytest.fixture
 def world(ledger: Engine, request: pytest.FixtureRequest) -> World:
     """A small world on a fresh ledger, at the real time where an engine's workers, who know no other, work on it."""
-    return World(ledger, now=datetime.now(UTC) if "temporal" in request.fixturenames else START)
+    return World(ledger, now=START if ENGINES.isdisjoint(request.fixturenames) else datetime.now(UTC))
