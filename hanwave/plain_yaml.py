@@ -52,7 +52,7 @@ def _check_shape(text: bytes | str) -> None:
         if isinstance(event, yaml.AliasEvent):
             raise yaml.YAMLError(f"it refers to another part of itself, *{event.anchor!s:.40}: write that out")
         # Of what else is written with a tag, nothing suits a setting or a table.
-        if getattr(event, "tag", None):
+        if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) and event.tag:
             raise yaml.YAMLError(f"it holds a tag, {event.tag[:40]!r}: leave it out")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:

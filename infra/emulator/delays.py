@@ -6,9 +6,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Self
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from hanwave.plain_yaml import read_yaml
 from infra.emulator.draw import between
 from infra.emulator.errors import EmulatorError
 
@@ -32,11 +32,11 @@ class Delays:
         """A profile of the packaged table, or of a file of the same form; EmulatorError when it is not there."""
         name = str(file) if file else "delays.yaml"
         try:
-            text = (file or files("infra.emulator").joinpath("delays.yaml")).read_text("utf-8")
-            profiles = _PROFILES.validate_python(yaml.safe_load(text))
+            text = (file or files("infra.emulator").joinpath("delays.yaml")).read_bytes()
+            profiles = _PROFILES.validate_python(read_yaml(text, f"the file of delays {name}", EmulatorError))
         except OSError as error:
             raise EmulatorError(f"the delays in {name} cannot be read: {error.strerror}") from error
-        except (yaml.YAMLError, ValidationError) as error:
+        except ValidationError as error:
             raise EmulatorError(f"{name} should map profiles to legs, and legs to [least, most] seconds") from error
         if profile not in profiles:
             raise EmulatorError(f"the delay profile {profile!r} is none of {', '.join(profiles)} in {name}")

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from hanwave.plain_yaml import read_yaml
 from infra.emulator.draw import fraction
 from infra.emulator.errors import EmulatorError
 from infra.emulator.tables import Device
@@ -132,10 +132,7 @@ class Faults(_Document):
     @classmethod
     def read(cls, text: str, name: str) -> Self:
         """Read YAML (or JSON, which is YAML); EmulatorError says what in it is wrong."""
-        try:
-            return cls.of(yaml.safe_load(text) or {}, name)
-        except yaml.YAMLError as error:
-            raise EmulatorError(f"{name} is not YAML: {' '.join(str(error).split())[:150]}") from error
+        return cls.of(read_yaml(text, name, EmulatorError) or {}, name)
 
     @classmethod
     def of(cls, document: Any, name: str) -> Self:

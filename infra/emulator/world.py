@@ -35,7 +35,7 @@ class World:
     def __post_init__(self) -> None:
         """Read the DCC's keys, and what was told before a restart."""
         self.transform, self.acb = self.pki.identity("transform"), self.pki.identity("acb")
-        self.faults = Faults.read(self.store.fact("faults") or "", "the remembered faults")
+        self.faults = Faults.model_validate_json(self.store.fact("faults") or "{}")
         self.outages = [tuple(each) for each in json.loads(self.store.fact("outages") or "[]")]
 
     def now(self) -> datetime:

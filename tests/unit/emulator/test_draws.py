@@ -74,7 +74,9 @@ def test_each_attempt_is_drawn_anew():
         ("faults: [{fault: late, shares: 1}]", "faults.0.shares holds 1"),
         ("quarantine: {threshold: -1}", "quarantine.threshold holds -1"),
         ("outages: [{region: North}]", "outages.0.end"),
-        ("[", "is not YAML"),
+        ("[", "is not plain YAML"),
+        ("faults: !!map [a, b]", "it holds a tag"),
+        ("faults: &x [*x]", "it refers to another part of itself"),
         ("nothing", "all of it holds 'nothing'"),
     ],
 )
@@ -98,7 +100,8 @@ def test_delays_are_divided_by_the_speed_and_told_apart_by_type():
         ("demo: {deliver: [0, 1]}", "lacks answer"),
         ("other: {}", "'demo' is none of other"),
         ("demo: [1]", "should map profiles to legs"),
-        ("[", "should map profiles to legs"),
+        ("[", "is not plain YAML"),
+        ("demo: !!bool x", "it holds a tag"),
     ],
 )
 def test_a_wrong_file_of_delays_is_refused(tmp_path, text, said):
