@@ -7,7 +7,6 @@ was lured from may press the button. It listens where only that sign-on's proxy 
 """
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -26,6 +25,7 @@ from starlette.routing import Route
 from hanwave import settings
 from hanwave.errors import HanwaveError
 from hanwave.ledger import database, lookup
+from hanwave.plain_json import read_json
 from workers.process import run
 
 MAX_BODY = 4096
@@ -127,7 +127,7 @@ async def _body(request: Request) -> dict[str, str]:
             raise AskError(413, f"the request is longer than {MAX_BODY} octets: it should name one home")
     try:
         if request.headers.get("content-type", "").startswith("application/json"):
-            fields = {str(name): str(value) for name, value in dict(json.loads(raw)).items()}
+            fields = {str(name): str(value) for name, value in dict(read_json(raw)).items()}
         else:
             fields = {name: values[0] for name, values in parse_qs(raw.decode()).items()}
     except (ValueError, TypeError) as error:

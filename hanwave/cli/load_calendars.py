@@ -20,7 +20,7 @@ def load_calendars(
 ) -> None:
     """Import when the loads of HCALCSs are on: a policy's `switching` window leaves each one alone then."""
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise HanwaveError(f"the file of load calendars {file} cannot be read: {error}") from error
     with open_ledger(database) as ledger, connect(ledger) as connection:

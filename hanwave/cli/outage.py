@@ -31,7 +31,7 @@ def import_(
     from hanwave.ledger.database import connect  # noqa: PLC0415
 
     try:
-        lines = read_file(file, "the reports").decode().splitlines()
+        lines = read_file(file, "the reports").decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise HanwaveError(f"{file} is not UTF-8 at byte {error.start}: save it as UTF-8") from error
     reports = outages.read_outages(lines, str(file))

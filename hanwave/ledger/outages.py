@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from hanwave.duis.inventory import Region
 from hanwave.identifiers import EUI64, IdentifierError
 from hanwave.ledger.database import LedgerError
 from hanwave.times import read_time
@@ -91,6 +92,10 @@ def _report(row: list[str], where: str) -> Report:
         raise LedgerError(
             f"{where}: {'value' if not value else 'reference'} is empty: it should name what was without power"
         )
+    if not (value + reference).isprintable():
+        raise LedgerError(f"{where}: value or reference holds control characters, it should be printable text")
+    if scope == "region" and value not in set(Region):
+        raise LedgerError(f"{where}: value is {value[:40]!r}: it should be one of {', '.join(Region)}")
     begin, over = _time(start, f"{where}: from"), _time(end, f"{where}: to") if end else None
     if over is not None and over <= begin:
         raise LedgerError(f"{where}: to is {end}: it should be after from, {start}")

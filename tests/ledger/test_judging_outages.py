@@ -99,6 +99,8 @@ HEAD = "scope,value,from,to,reference"
         ([HEAD, "region,South,2026-11-22T18:00:00Z,2026-11-22T17:00:00Z,R1"], "o.csv, line 2: to is 2026-11-22T17:00"),
         ([HEAD, "", "region,,2026-11-22T18:00:00Z,,R1"], "o.csv, line 3: value is empty"),
         ([HEAD, "region,South,2026-11-22T18:00:00Z,"], "o.csv, line 2: 4 fields, it should be 5"),
+        ([HEAD, "region,south,2026-11-22T18:00:00Z,,R1"], "o.csv, line 2: value is 'south': it should be one of North"),
+        ([HEAD, "hub,0,2026-11-22T18:00:00Z,,R\0"], "o.csv, line 2: value or reference holds control characters"),
         ([HEAD, 'region,"South'], "o.csv, line 2: it is not CSV"),
     ],
 )

@@ -123,6 +123,7 @@ async def test_the_page_answers_a_program_in_json(desk):
         ("/", {"data": {"key": "a\0b"}}, 400, "the field key is empty"),
         ("/", {"content": b"\xff=\xfe"}, 400, "neither a form nor a JSON object"),
         ("/", {"content": b"[1]", "headers": {"Content-Type": "application/json"}}, 400, "neither a form"),
+        ("/", {"content": b"[" * 4096, "headers": {"Content-Type": "application/json"}}, 400, "neither a form"),
         ("/", {"content": b"key=" + b"x" * 5000}, 413, "longer than 4096 octets"),
         ("/", {"data": {"key": MPAN}, "headers": {"X-Forwarded-User": ""}}, 403, "not signed in"),
         ("/hold", {"data": {"key": MPAN}}, 400, "needs a reason"),

@@ -86,12 +86,19 @@ def test_when_of_no_campaign_is_refused(world: World):
 
 def test_load_calendars_are_taken_whole_and_again(world: World, tmp_path):
     file = tmp_path / "switching.csv"
-    file.write_text(f"eui,hours\n{eui(1)},00:30-07:30;13:00-16:00\n{eui(2)},\n")
+    # With the byte order mark that a spreadsheet writes.
+    file.write_text(f"eui,hours\n{eui(1)},00:30-07:30;13:00-16:00\n{eui(2)},\n", "utf-8-sig")
     assert said("fleet", "load-calendars", str(file)) == {"devices": 2}
     assert said("fleet", "load-calendars", str(file)) == {"devices": 2}
     with world.engine.connect() as connection:
         rows = connection.execute(text("SELECT eui, hours FROM load_calendar ORDER BY eui")).all()
     assert [tuple(row) for row in rows] == [(eui(1), ["00:30-07:30", "13:00-16:00"]), (eui(2), [])]
+
+
+def test_reports_of_outages_are_imported_with_a_spreadsheets_byte_order_mark(world: World, tmp_path):
+    file = tmp_path / "outages.csv"
+    file.write_text("scope,value,from,to,reference\nregion,4G North,2026-11-22T18:00:00Z,,R1\n", "utf-8-sig")
+    assert said("outage", "import", str(file)) == {"reports": 1, "new_or_changed": 1}
 
 
 @pytest.mark.parametrize(
