@@ -10,7 +10,7 @@ from hanwave.firmware.life import Stage
 from hanwave.firmware.paths import upgrades_of
 from hanwave.firmware.release import Release
 from hanwave.ledger import holds, leavers, urgency
-from hanwave.rollout.cohort import NOT_OURS, Candidate, Stepping, Wanted
+from hanwave.rollout.cohort import NOT_KNOWN, NOT_OURS, Candidate, Stepping, Wanted, stranger
 from hanwave.rollout.policy import DeviceType
 from hanwave.rollout.request import CampaignRequest
 
@@ -34,7 +34,8 @@ _COHORT = text(
         AND NOT (:urgent AND u.state = ANY(:takeable)
             AND NOT EXISTS (SELECT 1 FROM campaign s WHERE s.name = u.campaign AND s.urgent))
     LEFT JOIN LATERAL ({holds.HOLDING.format(now="now()")}) h ON true
-    WHERE d.device_type = :device_type
+    -- Of what is named one by one, each has its reason.
+    WHERE (d.device_type = :device_type OR d.eui = ANY(:devices))
         AND (cardinality(CAST(:models AS text[])) = 0 OR d.model = ANY(:models)
             OR d.manufacturer || '/' || d.model = ANY(:models))
         AND (cardinality(CAST(:regions AS text[])) = 0 OR d.region = ANY(:regions))
@@ -44,7 +45,7 @@ _COHORT = text(
         AND (CAST(:new_to AS text) IS NULL OR NOT EXISTS (
             SELECT 1 FROM campaign_device k WHERE k.campaign = :new_to AND k.eui = d.eui)
             AND NOT EXISTS (SELECT 1 FROM left_out k
-                WHERE k.campaign = :new_to AND k.eui = d.eui AND k.reason <> :not_ours))
+                WHERE k.campaign = :new_to AND k.eui = d.eui AND k.reason <> ALL(:may_come)))
     """
 ).execution_options(yield_per=_BLOCK)
 
@@ -52,7 +53,7 @@ _COHORT = text(
 def candidates(
     connection: Connection, request: CampaignRequest, kind: DeviceType, user_id: str, new_to: str | None = None
 ) -> Iterator[Candidate]:
-    """The devices of the type that match the request's filters, as they come.
+    """The devices of the type that match the request's filters, as they come; and those that it names and cannot have.
 
     new_to: only those that this campaign's plan did not know, or left out as another supplier's and that were gained since.
     """
@@ -72,12 +73,20 @@ def candidates(
             "versions": list(cohort.firmware_versions),
             "devices": list(cohort.devices),
             "new_to": new_to,
-            "not_ours": NOT_OURS,
+            "may_come": [NOT_OURS, NOT_KNOWN],
         },
     )
     # In the order of Candidate's fields.
     for row in rows:
         yield Candidate(*row)
+    for eui in connection.execute(_STRANGERS, {"devices": list(cohort.devices)}).scalars():
+        yield stranger(eui)
+
+
+_STRANGERS = text(
+    "SELECT DISTINCT n.eui FROM unnest(CAST(:devices AS text[])) AS n(eui)"
+    " WHERE NOT EXISTS (SELECT 1 FROM device d WHERE d.eui = n.eui) ORDER BY n.eui"
+)
 
 
 def wanted(connection: Connection, release: Release, user_id: str, *, undoes: bool = False) -> Wanted:

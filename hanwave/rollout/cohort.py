@@ -56,6 +56,13 @@ class Candidate:
     """The campaign that is updating it."""
     images: int = 0
     """Of a GSME: the images that were ever sent to it."""
+    known: bool = True
+    """Whether the fleet has it."""
+
+
+def stranger(eui: str) -> Candidate:
+    """A device that a cohort names, and that the fleet does not have."""
+    return Candidate(eui, "", "", "", "", "", "", ours=False, known=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +126,8 @@ class Kind(NamedTuple):
 
 NO_WAVE = "in none of the policy's waves"
 """Why a device is left out that nothing but the policy's shares and counts stands against."""
+NOT_KNOWN = "not in the fleet"
+"""Why a device is left out that the cohort names."""
 NOT_OURS = "another supplier is responsible"
 DORMANT = "dormant: not heard for longer than the policy's dormant_after"
 """The lane of those unheard for long: outside the waves and their gates, and no failure of the campaign."""

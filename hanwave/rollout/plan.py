@@ -17,6 +17,7 @@ from typing import Any
 from hanwave.rollout.cohort import (
     LEAVES,
     NO_WAVE,
+    NOT_KNOWN,
     Candidate,
     PlanError,
     Wanted,
@@ -100,7 +101,7 @@ class _Judged:
     def add(self, device: Candidate) -> None:
         """Judge a device; the same again changes nothing."""
         eui = device.eui
-        reason, path = self._unsuited(device)
+        reason, path = self._unsuited(device) if device.known else (NOT_KNOWN, ())
         own = unfit(device, self.at, self.dormant_after, on_bench=self.wanted.on_bench)
         reason = reason or own or self._worn(device, path)
         if eui in self.members or eui in self.refused:

@@ -21,7 +21,7 @@ from pydantic import (
 from hanwave.errors import HanwaveError
 from hanwave.plain_json import read_json
 from hanwave.rollout import route as routes
-from hanwave.rollout.policy import Policy
+from hanwave.rollout.policy import Device, Policy
 from hanwave.words import person
 
 UNKNOWN = "claimed:unknown"
@@ -50,6 +50,7 @@ def _readable(value: str) -> str:
 
 Text = Annotated[str, Field(max_length=200), AfterValidator(_readable)]
 Names = Annotated[tuple[Text, ...], BeforeValidator(_many)]
+Devices = Annotated[tuple[Annotated[Device, Field(max_length=200)], ...], BeforeValidator(_many)]
 
 
 class Cohort(BaseModel):
@@ -61,11 +62,11 @@ class Cohort(BaseModel):
     """As manufacturer/model: "121D/1111"."""
     regions: Names = ()
     """The communications provider's, as the fleet has them: "South"."""
-    hubs: Names = ()
+    hubs: Devices = ()
     """Communications Hubs, by their EUI-64s."""
     firmware_versions: Names = ()
     """What they run now, eight hexadecimal digits each."""
-    devices: Names = ()
+    devices: Devices = ()
     """EUI-64s: only these."""
 
 

@@ -3,10 +3,11 @@
 import pytest
 from sqlalchemy import text
 
-from hanwave.ledger import permit, planning, retrying, rollback
+from hanwave.ledger import campaigns, permit, planning, retrying, rollback
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.notes import By
 from hanwave.rollout.events import Kind, Leg
+from hanwave.rollout.policy import Policy, Wave
 from hanwave.rollout.request import LONGEST_NAME, CampaignRequest, Cohort
 from tests.ledger.test_permit_and_outbox import distribute, say, send
 from tests.support.ledger import HASH, US, World, eui
@@ -29,14 +30,19 @@ def freeze(world: World, request: CampaignRequest, name: str = "autumn") -> None
 
 def rolled_back(world: World, name: str) -> rollback.Restore:
     """A campaign that has activated its device, and its rollback."""
-    ids = world.campaign([eui(0)], name=name)
-    send(world, distribute(world, ids, name).outbox_id)
-    say(world, ids[0], Kind.VERIFIED, Leg.DISTRIBUTE, detail=HASH)
-    with world.engine.begin() as connection:
-        granted = permit.ask(connection, permit.Ask(name, 1, Leg.ACTIVATE, ids, "11.3"), world.now)
-    send(world, granted.outbox_id)
-    world.runs("00000002", [eui(0)])
+    activated(world, [eui(0)], name)
     return rollback.plan_rollback(world.engine, name, ["r1"], By("ann", "silence", f"digest-{name}"))
+
+
+def activated(world: World, euis: list[str], name: str, policy: Policy | None = None) -> None:
+    ids = world.campaign(euis, policy, name)
+    send(world, distribute(world, ids, name).outbox_id)
+    for update_id in ids:
+        say(world, update_id, Kind.VERIFIED, Leg.DISTRIBUTE, detail=HASH)
+        with world.engine.begin() as connection:
+            granted = permit.ask(connection, permit.Ask(name, 1, Leg.ACTIVATE, [update_id], "11.3"), world.now)
+        send(world, granted.outbox_id)
+    world.runs("00000002", euis)
 
 
 def undoing(undone: str, **more: object) -> CampaignRequest:
@@ -68,6 +74,19 @@ def test_a_rollback_to_the_bad_release_itself_is_refused_and_nothing_is_withdraw
 def test_a_request_names_no_fallback_that_it_installs_itself():
     with pytest.raises(ValueError, match="fallbacks: 'r2' is what it installs"):
         CampaignRequest(release="r2", fallbacks=("r1", "r2"))
+
+
+def test_a_rollback_reaches_the_protected_too_and_names_who_is_gone(fleet):
+    """Of a policy in whose last wave alone they were; the rollback has one wave."""
+    two = Policy(waves=(Wave(share=0.5), Wave(share=1)), protected_from=2)
+    activated(fleet, [eui(0), eui(1)], "spring", two)
+    with fleet.engine.begin() as connection:
+        connection.execute(text("UPDATE device SET protected_class = 'P1' WHERE eui = :eui"), {"eui": eui(0)})
+        connection.execute(text("DELETE FROM device WHERE eui = :eui"), {"eui": eui(1)})
+    found = rollback.plan_rollback(fleet.engine, "spring", ["r1"], By("ann", "silence", "digest-spring"))
+    assert (found.campaigns, found.left_out) == (["spring-back-1"], {"not in the fleet": 1})
+    with fleet.engine.begin() as connection:
+        assert campaigns.frame(connection, "spring-back-1").policy == two.for_rollback()
 
 
 @pytest.mark.parametrize("name", ["spring", "s" * LONGEST_NAME])

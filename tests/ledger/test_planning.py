@@ -81,6 +81,14 @@ def test_each_fact_of_the_fleet_that_stands_against_a_device_is_its_reason(world
     assert (found.devices, found.statement.dormant) == (2, 1)
 
 
+def test_each_device_that_a_cohort_names_is_in_a_wave_or_has_its_reason(world):
+    change(world, 1, device_type="GSME")
+    named = {"devices": [eui(0).lower().replace("-", ""), eui(1), eui(99), eui(99)]}
+    found = drawn(world, request({"waves": [{"share": 1}], "gate": {"harm": 0.95, "silence": 0.95}}, cohort=named))
+    assert found.members == ((eui(0),),)
+    assert found.left_out_devices == {eui(1): "of another device type", eui(99): "not in the fleet"}
+
+
 def on_a_way(world: World) -> CampaignRequest:
     """A release that all devices but the first take by way of another, which is on the CPL and signed for us."""
     world.release_document("r1b", "00000003")
@@ -256,9 +264,9 @@ def test_the_dormant_end_beside_the_waves_each_with_what_to_do(ledger, kind, out
 # Late joiners.
 
 
-def begin(world: World, policy: dict[str, Any]) -> None:
+def begin(world: World, policy: dict[str, Any], **cohort: Any) -> None:
     with world.engine.begin() as connection:
-        asked = request(policy, cohort={"regions": ["South"]})
+        asked = request(policy, cohort={"regions": ["South"], **cohort})
         planning.freeze(connection, "spring", asked, US, world.now)
         waves.open_wave(connection, "spring", 1, world.now)
         connection.execute(text("UPDATE wave SET verdict = 'pass' WHERE number = 1"))
@@ -306,6 +314,14 @@ def test_a_device_that_the_plan_left_out_as_anothers_joins_once_it_is_gained(wor
     open_last(world)
     assert eui(0) in members(world, 2)
     assert world.count("campaign_device") == 6
+
+
+def test_a_device_that_a_cohort_names_before_the_fleet_has_it_joins_late(world):
+    begin(world, {"late_joiners": "last_wave"}, devices=[eui(n) for n in (0, 1, 2, 10)])
+    enter(world, 10, 11)
+    open_last(world)
+    assert eui(10) in members(world, 2)
+    assert world.count("campaign_device") == 4
 
 
 def test_late_joiners_come_as_the_last_wave_opens_once_and_only_those_that_fit(world):
