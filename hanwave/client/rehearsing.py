@@ -35,7 +35,7 @@ async def rehearse(link: Link, name: str, request: CampaignRequest, user_id: str
     """The forecast of the plan that `start` would freeze under that name; it is kept, and `status` compares with it."""
     material = await link.ask(lambda connection: forecasts.material(connection, name, request, user_id))
     if how.learn:
-        found = await link.ask(lambda connection: behaviour.learn(connection, material.kind))
+        found = await link.ask(lambda connection: behaviour.learn(connection, material.kind, user_id))
     else:
         found = (how.profile or default_profile()).get(material.kind) or default_profile()[material.kind]
     rules, bad = material.rules(found, now()), [harm(share) for share in how.harms]

@@ -17,6 +17,7 @@ _LEARNT = text(
     """
     WITH u AS (
         SELECT id, outcome, state FROM campaign_device WHERE device_type = :kind AND state IN ('settled', 'closed')
+            AND campaign IN (SELECT name FROM campaign WHERE user_id = :user_id)
     ),
     sent AS (
         SELECT e.update_id, e.leg, e.attempt, min(e.at) AS at FROM device_event e JOIN u ON u.id = e.update_id
@@ -48,6 +49,7 @@ _SHARES = text(
     WITH u AS (
         SELECT id, coalesce(outcome, state) AS ended FROM campaign_device
         WHERE device_type = :kind AND state IN ('settled', 'closed')
+            AND campaign IN (SELECT name FROM campaign WHERE user_id = :user_id)
             AND coalesce(outcome, '') NOT IN ('not_started', 'superseded', 'cancelled', 'left', 'rejected')
     ),
     e AS (
@@ -74,14 +76,15 @@ _SHARES = text(
 )
 
 
-def learn(connection: Connection, kind: DeviceType) -> Behaviour:
-    """The behaviour of devices of that type in all campaigns so far; LedgerError where too few have ended."""
-    found = connection.execute(_SHARES, {"kind": kind}).one()
+def learn(connection: Connection, kind: DeviceType, user_id: str) -> Behaviour:
+    """The behaviour of devices of that type in a User ID's campaigns so far; LedgerError where too few have ended."""
+    values = {"kind": kind, "user_id": user_id}
+    found = connection.execute(_SHARES, values).one()
     if found.devices < ENOUGH:
         raise LedgerError(
             f"{found.devices} {kind} updates have ended: behaviour is learnt from {ENOUGH} at least, so give a profile"
         )
-    waits = {row.what: row for row in connection.execute(_LEARNT, {"kind": kind})}
+    waits = {row.what: row for row in connection.execute(_LEARNT, values)}
     arrival = waits.get("hub/transferred" if kind.one_step else "hub/verified")
     activation = waits.get("hub/activated" if kind.one_step else "activate/activated")
     return Behaviour(

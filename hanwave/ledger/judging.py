@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Connection, text
 
-from hanwave.ledger import campaigns, notes, outages
+from hanwave.ledger import campaigns, leavers, notes, outages
 from hanwave.ledger.database import LedgerError
 from hanwave.rollout import tallies
 from hanwave.rollout.bounds import Share
@@ -222,6 +222,8 @@ _BASELINES = text(
     others AS (
         SELECT d.region, d.last_heard < :now - CAST(:within AS interval) AS silent FROM device d
         WHERE d.device_type = :type AND d.last_heard IS NOT NULL AND d.firmware_version <> :version
+        -- Two suppliers on one installation see nothing of each other.
+        AND {leavers.RESPONSIBLE.format(user=":user_id")}
         AND NOT EXISTS (SELECT 1 FROM campaign_device c WHERE c.eui = d.eui AND c.campaign = :campaign AND c.state <> 'planned')
         -- Those that an outage silences now say nothing of the ordinary.
         AND NOT EXISTS ({outages.LASTING})
@@ -245,6 +247,7 @@ def _baselines(connection: Connection, frame: campaigns.Frame, wave: int, gate: 
     ).scalar_one()
     values = {
         "campaign": frame.name,
+        "user_id": frame.user_id,
         "wave": wave,
         "type": frame.device_type,
         "version": frame.version,

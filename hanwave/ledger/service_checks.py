@@ -3,7 +3,7 @@
 A gate names queries of the installation's file (`hanwave.ledger.queries`). One in SQL gives the columns eui, before and now
 (booleans: did it do its job before the wave began, and does it now); one in PromQL is asked at both times, and a device, by
 its label, does its job where the value is above 0. Guarantees: a check that fails or answers nonsense is a problem in a
-sentence, with which the gate does not pass; as many devices that were not updated are asked, of the same type and regions.
+sentence, with which the gate does not pass; as many devices that were not updated are asked, of the same type, regions and supplier.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from datetime import datetime
 import httpx
 from sqlalchemy import Connection, Engine, text
 
-from hanwave.ledger import campaigns, queries
+from hanwave.ledger import campaigns, leavers, queries
 from hanwave.ledger.queries import PromQuery, QueryError
 from hanwave.rollout.soak import Answer, Service, compare
 
@@ -64,6 +64,7 @@ _UPDATED = text(
 )
 _OTHERS = text(
     "SELECT d.eui, d.region FROM device d WHERE d.device_type = :type AND d.region = ANY(:regions)"
+    f" AND {leavers.RESPONSIBLE.format(user=':user_id')}"
     " AND d.firmware_version <> :version AND NOT EXISTS ("
     "  SELECT 1 FROM campaign_device c WHERE c.eui = d.eui AND c.campaign = :campaign AND c.state <> 'planned')"
     " ORDER BY md5(d.eui || :campaign) LIMIT :most"
@@ -75,6 +76,7 @@ def _asked(connection: Connection, campaign: str, wave: int, now: datetime) -> _
     updated = {r.eui: r.region for r in connection.execute(_UPDATED, {"campaign": campaign, "wave": wave})}
     values = {
         "campaign": campaign,
+        "user_id": frame.user_id,
         "type": frame.device_type,
         "version": frame.version,
         "regions": sorted(set(updated.values())),

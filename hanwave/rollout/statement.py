@@ -120,6 +120,8 @@ class Notice:
     """The soonest."""
     last_day: int
     """The latest."""
+    by_day: tuple[int, ...]
+    """How many on each day from the first to the last, spread evenly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +187,8 @@ def state(
         ends=runs[-1].ends,
         undo=undo,
         undo_days=timetable([{1: back} if back else {}], wanted.device_type, policy.for_rollback(), regions)[0].ends,
-        notices=_notices(counted, runs) if wanted.device_type is DeviceType.ESME else (),
+        # A bench cuts nobody's power.
+        notices=_notices(counted, runs) if wanted.device_type is DeviceType.ESME and not wanted.on_bench else (),
     )
 
 
@@ -292,9 +295,14 @@ def _notices(counted: Sequence[Counter[Traits]], runs: Sequence[Run]) -> tuple[N
         areas: Counter[str] = Counter()
         for traits, n in counts.items():
             areas[traits.area] += n
-        last = int(run.begins + run.activates)
-        notices += [Notice(area, number, n, int(run.begins), last) for area, n in sorted(areas.items())]
+        notices += [_notice(area, number, n, run) for area, n in sorted(areas.items())]
     return tuple(notices)
+
+
+def _notice(area: str, wave: int, devices: int, run: Run) -> Notice:
+    first, last = int(run.begins), int(run.begins + run.activates)
+    days = by_day(devices, run.begins, run.activates)
+    return Notice(area, wave, devices, first, last, tuple(days.get(day, 0) for day in range(first, last + 1)))
 
 
 def demands(statement: Statement) -> dict[str, Demand]:

@@ -114,12 +114,14 @@ def test_behaviour_is_learnt_from_what_happened(fleet):
         facts = [fact for each in ids[6:] for fact in course(fleet, each)]
         facts += [fact for each in ids[:6] for fact in course(fleet, each, **quiet)]
         record(connection, facts, fleet.now)
-        found = behaviour.learn(connection, DeviceType.ESME)
+        found = behaviour.learn(connection, DeviceType.ESME, US)
     assert found.source == "learnt from 60 updates"
     assert (found.delivered.half, found.delivered.most) == (10 * MINUTE, 10 * MINUTE)
     assert found.verified.half == found.activated.half == found.answers.half == 10 * MINUTE
     assert found.falls_silent == pytest.approx(0.1)
     assert (found.absent, found.not_delivered, found.unheard) == (0, 0, 0)
+    with fleet.engine.begin() as connection, pytest.raises(LedgerError, match="0 ESME updates have ended"):
+        behaviour.learn(connection, DeviceType.ESME, "another supplier")
 
 
 def test_behaviour_is_not_learnt_from_a_handful(fleet):
@@ -127,7 +129,7 @@ def test_behaviour_is_not_learnt_from_a_handful(fleet):
     with fleet.engine.begin() as connection:
         record(connection, course(fleet, ids[0]), fleet.now)
         with pytest.raises(LedgerError, match="1 ESME updates have ended: behaviour is learnt from 50"):
-            behaviour.learn(connection, DeviceType.ESME)
+            behaviour.learn(connection, DeviceType.ESME, US)
 
 
 def test_nor_from_updates_of_which_nothing_was_heard(fleet):
@@ -137,7 +139,7 @@ def test_nor_from_updates_of_which_nothing_was_heard(fleet):
         sent = [Fact(each, Event(Kind.SENT, fleet.now, Leg.DISTRIBUTE, attempt=1)) for each in ids]
         record(connection, [*sent, *(Fact(each, end) for each in ids)], fleet.now)
         with pytest.raises(LedgerError, match="no deliveries of a ESME to learn from"):
-            behaviour.learn(connection, DeviceType.ESME)
+            behaviour.learn(connection, DeviceType.ESME, US)
 
 
 def test_a_forecast_says_what_a_good_image_comes_to(fleet):

@@ -6,6 +6,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from sqlalchemy import text
 
 from hanwave.ledger import queries, service_checks
 from hanwave.ledger.queries import QueryError
@@ -47,7 +48,9 @@ def checked(world: World) -> Judgement:
 )
 def test_devices_that_stopped_doing_their_job_fail_a_wave_whose_update_succeeded(world, installed, stopped, verdict):
     installed(FILE.format(stopped=stopped))
-    settle(world, begin(world, 20, CHECKED, others=40))
+    settle(world, begin(world, 20, CHECKED, others=50))
+    with world.engine.begin() as connection:  # these are nobody's to ask about
+        connection.execute(text("UPDATE device SET import_supplier = 'another' WHERE eui >= '00-DB-00-00-00-00-00-3C'"))
     judged = checked(world)
     assert judged.verdict is verdict
     (service,) = explained(world).inputs.services

@@ -141,9 +141,13 @@ def _undo(draft: Draft) -> Table:
 
 def _notices(draft: Draft) -> Iterable[Table]:
     if notices := draft.statement.notices:
-        rows = ((each.area, each.wave, each.devices, each.first_day, each.last_day) for each in notices)
+        rows = (
+            (each.area, each.wave, each.devices, each.first_day, each.last_day, max(each.by_day)) for each in notices
+        )
         title = "Notice to network operators: activations that may cut the power for a moment"
-        yield _table(title, "distributor or region", "wave", "devices", "first day", "last day", rows=rows)
+        yield _table(
+            title, "distributor or region", "wave", "devices", "first day", "last day", "most a day", rows=rows
+        )
 
 
 def _left_out(draft: Draft) -> RenderableType:

@@ -12,6 +12,7 @@ from hanwave.firmware.paths import Upgrade
 from hanwave.firmware.terms import FirmwareVersion, Model
 from hanwave.rollout.cohort import Candidate, Kind, PlanError, Stepping, path_of
 from hanwave.rollout.difference import Change, Side, difference
+from hanwave.rollout.pace import Pace
 from hanwave.rollout.plan import Plan, make_plan
 from hanwave.rollout.policy import DeviceType, Policy, Wave
 from hanwave.rollout.statement import Way, check_sight, over_forecast
@@ -211,10 +212,20 @@ def test_the_statement_counts_homes_classes_and_areas():
     stated = plan(found).statement
     assert (stated.devices, stated.homes, stated.suspended) == (3, 2, 1)
     assert [(p.protected_class, p.devices) for p in stated.waves[0].parts] == [(None, 2), ("PSR", 1)]
-    assert [(n.area, n.devices, n.first_day, n.last_day) for n in stated.notices] == [
-        ("12", 2, 0, 0),
-        ("South", 1, 0, 0),
+    assert [(n.area, n.devices, n.first_day, n.last_day, n.by_day) for n in stated.notices] == [
+        ("12", 2, 0, 0, (2,)),
+        ("South", 1, 0, 0, (1,)),
     ]
+
+
+def test_notice_is_given_by_area_and_day():
+    policy = Policy(waves=(Wave(share=1),), pace=Pace(overall=1 / 8640), soak="1d")  # ten a day
+    found = [device(number, area="12" if number < 20 else "14") for number in range(30)]
+    assert [(n.area, n.first_day, n.last_day, n.by_day) for n in plan(found, policy).statement.notices] == [
+        ("12", 0, 3, (7, 6, 7, 0)),
+        ("14", 0, 3, (3, 4, 3, 0)),
+    ]
+    assert plan(found, policy, wanted=replace(WANTED, route="bench/lab")).statement.notices == ()
 
 
 def test_the_most_that_could_be_hurt_is_the_cap_or_the_whole_wave():
