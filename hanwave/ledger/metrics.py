@@ -5,7 +5,6 @@ counter is at work at a time; a total is what a count over the ledger's own rows
 are as late as the chainer is (the warden's round). Nothing here is needed for a rollout, and no writer waits for it.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, text
@@ -19,7 +18,6 @@ BOUNDS = (1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 86_400, 2 * 86_400,
 """Upper bounds of a leg's duration, in seconds: from a demo's to a PPMID that was unplugged for a fortnight."""
 COUNTED_TO, CHECKED_TO, BROKEN = "audit_counted", "audit_checked", "audit_broken"
 """Rows of the chain, in the same table: how far it was counted, and looked at, and the first that is not what it was."""
-Totals = Mapping[tuple[str, ...], float]
 
 
 @dataclass(frozen=True, slots=True)

@@ -240,11 +240,6 @@ class Windows(Strict):
         own = {"hours": place.switches or self.switching.hours}
         return (*kept, self.switching.model_copy(update=own))
 
-    @property
-    def by_nation(self) -> bool:
-        """Whether a device's nation matters."""
-        return not all(w.on_bank_holidays for w in (*self.distribute, *self.activate, *self.prepayment))
-
 
 @dataclass(frozen=True, slots=True)
 class Closed:

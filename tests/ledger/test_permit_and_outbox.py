@@ -180,6 +180,7 @@ def test_a_hold_is_refused_until_it_expires(world):
     "scope",
     [
         stops.Scope("all"),
+        stops.Scope("user", US),
         stops.Scope("campaign", "spring"),
         stops.Scope("wave", "spring/1"),
         stops.Scope("model", "121D/1111"),

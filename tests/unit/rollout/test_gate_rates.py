@@ -44,7 +44,6 @@ class Case:
     """The most often that it is wrong; None: what its confidence leaves."""
 
 
-ANYTHING_ELSE = (Verdict.FAIL, Verdict.NOT_ENOUGH_EVIDENCE)
 CASES = {
     "harm just beyond what is tolerable: passed": Case(Truth(harm=1.001), (Verdict.PASS,)),
     "harm at twice what is tolerable: passed": Case(Truth(harm=2), (Verdict.PASS,)),

@@ -1,0 +1,104 @@
+"""The permit's questions, each where none of the others would refuse; on a real PostgreSQL."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+
+from hanwave.ledger import outbox, permit, stops
+from hanwave.rollout.events import Kind, Leg
+from tests.ledger.test_permit_and_outbox import activate, distribute, halt, hold_image, say, send
+from tests.support.ledger import ACB, World
+
+pytestmark = pytest.mark.ledger
+BUSY = "its home has another update under way"
+
+
+def reasons(asked: permit.Permit) -> set[str]:
+    return {each.reason for each in asked.refused.values()}
+
+
+def test_a_step_is_granted_to_its_own_wave_alone(world):
+    (update_id,) = world.campaign(world.fleet(1))
+    with world.engine.begin() as connection:
+        request = permit.Ask("spring", 2, Leg.DISTRIBUTE, [update_id], "11.1", ACB)
+        assert permit.ask(connection, request, world.now).granted == ()
+    assert distribute(world, [update_id]).granted == (update_id,)
+
+
+@pytest.mark.parametrize("is_signed", [False, True])
+def test_a_request_that_has_not_left_could_leave_after_a_second_one(world, is_signed):
+    """The gateway was away for so long that the deadline passed, and comes back."""
+    (update_id,) = world.campaign(world.fleet(1))
+    first = distribute(world, [update_id]).outbox_id or 0
+    if is_signed:
+        with world.engine.begin() as connection:
+            outbox.make_ready(connection, first, b"<request/>")
+    say(world, update_id, Kind.OVERDUE, Leg.DISTRIBUTE)
+    world.later(hours=2)
+    assert reasons(distribute(world, [update_id])) == {"an earlier request of this leg has not left yet"}
+    with world.engine.begin() as connection:
+        outbox.never_sent(connection, first, world.now, "its permit is old")
+    world.later(hours=2)
+    assert distribute(world, [update_id]).granted == (update_id,)
+
+
+def other_at_home(world: World, kind: Leg) -> None:
+    """Another update has the home for an hour, for that leg."""
+    with world.engine.begin() as connection:
+        connection.execute(
+            text("INSERT INTO home_lease (home, kind, update_id, expires_at) VALUES ('home-0', :kind, 99, :until)"),
+            {"kind": kind, "until": world.now + timedelta(hours=1)},
+        )
+
+
+def kinds(world: World) -> list[str]:
+    with world.engine.connect() as connection:
+        return list(connection.execute(text("SELECT kind FROM home_lease ORDER BY kind")).scalars())
+
+
+@pytest.mark.parametrize("other", [Leg.DISTRIBUTE, Leg.ACTIVATE])
+def test_a_ppmids_image_is_an_activation_too_and_waits_for_either_at_its_home(world, other):
+    world.device_type = "PPMID"
+    (update_id,) = world.campaign(world.fleet(1))
+    other_at_home(world, other)
+    assert reasons(distribute(world, [update_id])) == {BUSY}
+    assert kinds(world) == [other]  # what it took before it was refused is given back
+    assert world.count("lease") == 0
+    world.later(minutes=59)
+    assert reasons(distribute(world, [update_id])) == {BUSY}
+    world.later(minutes=1)
+    assert distribute(world, [update_id]).granted == (update_id,)
+    assert kinds(world) == [Leg.ACTIVATE, Leg.DISTRIBUTE]
+
+
+def test_the_hub_stands_for_a_home_that_is_not_known(world):
+    ids = world.campaign(world.fleet(3, homes=2))
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE device SET home = NULL"))
+    asked = distribute(world, ids)
+    assert asked.granted == tuple(ids[:2])
+    assert reasons(asked) == {BUSY}
+
+
+def test_a_halt_of_a_model_holds_back_what_was_permitted_before_it(world):
+    (update_id,) = hold_image(world)
+    granted = activate(world, update_id).outbox_id
+    halt(world, stops.Scope("model", "121D/2222"))
+    stop_id = halt(world, stops.Scope("model", "121D/1111"))
+    assert send(world, granted) == "the model of a device of it is stopped"
+    with world.engine.begin() as connection:
+        stops.lift(connection, stop_id, "false alarm", "bob", world.now)
+    assert isinstance(send(world, granted), outbox.Sending)
+
+
+def test_a_question_to_the_transform_service_is_waited_for_until_it_has_begun(world):
+    (update_id,) = hold_image(world)
+    granted = activate(world, update_id).outbox_id or 0
+    with world.engine.begin() as connection:
+        assert outbox.begin_transform(connection, granted, world.now) is True
+        assert stops.sending(connection, world.now) == {stops.Marked(granted, world.now, transform=True)}
+        assert stops.sending(connection, world.now + stops.BEGIN_BOUND) == set()
+    halt(world, stops.Scope("all"))
+    with world.engine.begin() as connection:
+        assert outbox.begin_transform(connection, granted, world.now) == "halt of all by ann: smoke"
