@@ -48,4 +48,4 @@ lock: $(VENV)/.installed
 		--all-extras --output-file requirements.lock pyproject.toml requirements.build
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build
+	rm -rf $(VENV) .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build *.egg-info
