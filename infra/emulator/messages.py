@@ -6,7 +6,7 @@ A message is signed once; every delivery of it sends the same bytes.
 from dataclasses import dataclass
 
 from hanwave import duis
-from hanwave.gbcs import CRA, AlertCode, Body, Header, build, encode_date_time
+from hanwave.gbcs import CRA, AlertCode, Body, Header, build
 from hanwave.identifiers import EUI64, RequestID
 from infra.emulator.codes import ACCEPTED
 from infra.emulator.faults import Fault, Occasion
@@ -67,9 +67,7 @@ def alert_payload(world: World, device: Device, message_code: int, body: Body) -
     """The GBCS octets of an alert signed by the device for its supplier, and the device's counter in them."""
     device.alert_counter += 1
     eui, supplier = EUI64.parse(device.eui), EUI64.parse(device.responsible)
-    header = Header(
-        CRA.ALERT, device.alert_counter, eui, supplier, message_code, date_time=encode_date_time(world.now())
-    )
+    header = Header(CRA.ALERT, device.alert_counter, eui, supplier, message_code)
     return build(header, body, device_key(world.seed, device.eui)), device.alert_counter
 
 

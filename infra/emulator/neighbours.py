@@ -47,7 +47,7 @@ def _response(world: World, user: EUI64, device: EUI64, number: int) -> duis.Res
 
 
 def _device_alert(world: World, user: EUI64, device: EUI64, number: int) -> duis.Response:
-    header = Header(CRA.ALERT, 10**9 + number, device, user, OTHER_MESSAGE, encode_date_time(world.now()))
+    header = Header(CRA.ALERT, 10**9 + number, device, user, OTHER_MESSAGE)
     message = duis.DeviceAlertMessage(_ALERTS[number % len(_ALERTS)], _payload(world, header))
     return duis.Response(ACCEPTED, world.now(), message, response_id=RequestID(device, user, 10**9 + number))
 

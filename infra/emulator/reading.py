@@ -1,5 +1,7 @@
 """SR 11.2 on the device, and the commands of other systems that pass by."""
 
+from dataclasses import replace
+
 from hanwave import duis
 from hanwave.gbcs import (
     CRA,
@@ -7,6 +9,7 @@ from hanwave.gbcs import (
     Header,
     MessageCode,
     ReadResponseCode,
+    Supplementary,
     Unrecognised,
     build,
     derive_key,
@@ -18,7 +21,7 @@ from infra.emulator.draw import fraction
 from infra.emulator.faults import Fault, Leg, Occasion
 from infra.emulator.keys import device_key
 from infra.emulator.messages import respond
-from infra.emulator.pki import SUPPLIERS
+from infra.emulator.pki import ACCESS_CONTROL_BROKER, SUPPLIERS
 from infra.emulator.tables import Device, Timer
 from infra.emulator.world import World
 
@@ -49,11 +52,21 @@ def arrive(world: World, device: Device, timer: Timer) -> None:
 
 
 def _protected(world: World, occasion: Occasion, code: int, body: FirmwareVersion) -> bytes:
-    """The response with a MAC between the device's and the user's key-agreement keys (GBCS 4.3.3)."""
+    """The response with a MAC between the key-agreement keys of the device and of whom it answers (GBCS 4.3.3)."""
     header = _answering(occasion, code)
-    name = next(name for name, eui in SUPPLIERS.items() if eui == header.target)
-    agree = world.pki.certificate(f"{name}-agree").public_key
+    if occasion.device.device_type == "PPMID":
+        header = _through_broker(header, int(world.clock() * 1000))
+        agree = device_key(world.seed, str(header.target), "agree").public_key()
+    else:
+        name = next(name for name, eui in SUPPLIERS.items() if eui == header.target)
+        agree = world.pki.certificate(f"{name}-agree").public_key
     return build(header, body, mac_key=derive_key(device_key(world.seed, occasion.device.eui, "agree"), agree, header))
+
+
+def _through_broker(header: Header, counter: int) -> Header:
+    """The same where the Access Control Broker asked on the user's behalf: a PPMID knows no supplier (RTDS, CS08)."""
+    behind = Supplementary(header.target, header.counter)
+    return replace(header, target=ACCESS_CONTROL_BROKER, counter=counter, supplementary=behind)
 
 
 def _answering(occasion: Occasion, code: int) -> Header:

@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hanwave import duis, gbcs
+from hanwave.identifiers import EUI64
+from hanwave.rollout.evidence import findings
 from infra.emulator.keys import device_key
 from infra.emulator.pki import ACCESS_CONTROL_BROKER
 from tests.support.emulator import NEW, OLD, Lab, eui, image_hash, lab, row
@@ -34,8 +36,10 @@ async def test_a_meter_holds_a_distributed_image_and_says_so(world: Lab, device)
     assert (answer.code, answer.body.content) == ("I99", duis.Acknowledgement())
     delivered = (await world.receiver.wait("N60")).body.alert
     assert (str(delivered.device_id), delivered.request_id, delivered.status) == (device, answer.request_id, "Success")
-    alert = _verified(await world.receiver.wait("8F72"), device).body
-    assert alert.image_hash.hex().upper() == image_hash(NEW)
+    message = _verified(await world.receiver.wait("8F72"), device)
+    assert message.body.image_hash.hex().upper() == image_hash(NEW)
+    # None of the alerts in DCC's vectors has a time in its grouping header.
+    assert message.header.date_time is None
     held = await world.device(device)
     assert (held.held, held.version, held.delivered, held.transferred) == (image_hash(NEW), OLD, 1, 1)
 
@@ -74,10 +78,17 @@ async def test_a_ppmid_activates_by_itself(world: Lab):
 @pytest.mark.parametrize(("device", "code"), [(ESME, "ECS52"), (GSME, "GCS38"), (HCALCS, "CS08"), (PPMID, "CS08")])
 async def test_a_version_is_read_in_the_form_of_its_device(world: Lab, device, code):
     assert (await world.supplier.read_version(device)).code == "I99"
-    read = gbcs.read((await world.receiver.wait("I0")).body.content.payload)
+    answer = await world.receiver.wait("I0")
+    (said,) = findings(answer)
+    assert (said.eui, said.version) == (EUI64.parse(device), OLD)
+    read = gbcs.read(answer.body.content.payload)
     assert read.header.code == gbcs.MessageCode[code]
     assert read.body.firmware_version == OLD
     agree = world.supplier.pki.identity("supplier-agree").key
+    if device == PPMID:
+        # It answers the Access Control Broker, which asked on the supplier's behalf.
+        agree = device_key("test", str(ACCESS_CONTROL_BROKER), "agree")
+        assert (read.header.target, read.header.supplementary.party) == (ACCESS_CONTROL_BROKER, world.supplier.eui)
     key = gbcs.derive_key(agree, device_key("test", device, "agree").public_key(), read.header)
     assert gbcs.verify_mac(read, key)
 
