@@ -10,13 +10,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
-from hanwave.ledger import campaigns, notes, outbox, overview, quarantine, stops, throttle
+from hanwave.ledger import campaigns, database, notes, outbox, overview, quarantine, stops, throttle
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.notes import By, Said
 from hanwave.ledger.standing import Fact, lock, record, standings
 from hanwave.ledger.stops import Scope
 from hanwave.rollout.decide import Outcome
-from hanwave.rollout.device import State
+from hanwave.rollout.device import ENDED, State
 from hanwave.rollout.events import Event, Kind, Leg
 from hanwave.rollout.request import UNKNOWN
 from hanwave.words import person
@@ -53,13 +53,14 @@ def halt(
     """
     said = _stopping(actor, "halt", f"{scope.kind} {scope.value}".strip(), reason, {}, key)
     with ledger.begin() as connection:
-        now = datetime.now(UTC)
+        # By the ledger's time: whoever halts may do it on a machine whose clock is wrong.
+        now = database.time_of(connection)
         stop_id = _halt(connection, scope, said, now)
         marked = stops.sending(connection, now)
     # What activates while we wait is known as activated afterwards: it stands on this list all the same.
     with ledger.connect() as connection:
         before = beyond_recall(connection, scope)
-    recorded = _wait(ledger, marked, stops.BEGIN_BOUND.total_seconds()) or datetime.now(UTC)
+    recorded = _wait(ledger, marked, stops.BEGIN_BOUND.total_seconds()) or _time(ledger)
     _give_back(ledger, scope, f"halted by {said.actor}")
     quiet = _wait(ledger, {m for m in marked if not m.transform}, patience)
     with ledger.connect() as connection:
@@ -85,11 +86,16 @@ def _wait(ledger: Engine, marked: set[stops.Marked], patience: float) -> datetim
     deadline = time.monotonic() + patience
     while marked:
         with ledger.connect() as connection:
-            marked &= stops.sending(connection, datetime.now(UTC))
+            marked &= stops.sending(connection, database.time_of(connection))
         if marked and time.monotonic() > deadline:
             return None
         time.sleep(0.02 if marked else 0)
-    return datetime.now(UTC)
+    return _time(ledger)
+
+
+def _time(ledger: Engine) -> datetime:
+    with ledger.connect() as connection:
+        return database.time_of(connection)
 
 
 def _give_back(ledger: Engine, scope: Scope, reason: str) -> None:
@@ -279,35 +285,61 @@ def withdraw_campaign(ledger: Engine, campaign: str, reason: str, actor: str, *,
     said = Said(actor, "withdraw", f"campaign/{campaign}", reason, key=key)
     with ledger.begin() as connection:
         now = datetime.now(UTC)
-        return notes.once(connection, said, lambda: _withdraw(connection, campaign, said, now), now)
+        notes.once(connection, said, lambda: _withdraw(connection, campaign, said, now), now)
+    # Not in one transaction: while the stop rows are locked nobody sends and no halt is recorded, and to close a hundred
+    # thousand updates takes a minute. Killed in between, the sweeps do it, or whoever asks again.
+    return _close_all(ledger, campaign, reason)
 
 
 def _withdraw(connection: Connection, campaign: str, said: Said, now: datetime) -> int:
-    stops.stop(connection, Scope("campaign", campaign), "halt", said.reason, said.actor, now)
+    stop_id = stops.stop(connection, Scope("campaign", campaign), "halt", said.reason, said.actor, now)
     connection.execute(
         text("UPDATE campaign SET status = 'withdrawn' WHERE name = :name AND status <> 'withdrawn'"),
         {"name": campaign},
     )
-    return close_withdrawn(connection, campaign, said.reason, now)
+    return stop_id
+
+
+_CLOSED_AT_ONCE = 2000
+
+
+def _close_all(ledger: Engine, campaign: str, reason: str) -> int:
+    """Close what is not in flight of a withdrawn campaign, some at a time; the number that is."""
+    with ledger.connect() as connection:
+        unsent, ids = _unsent(connection, campaign), _open(connection, campaign)
+    for outbox_id in unsent:
+        with ledger.begin() as connection:
+            outbox.never_sent(connection, outbox_id, datetime.now(UTC), reason)
+    in_flight = 0
+    for first in range(0, len(ids), _CLOSED_AT_ONCE):
+        with ledger.begin() as connection:
+            in_flight += _close(connection, ids[first : first + _CLOSED_AT_ONCE], reason, datetime.now(UTC))
+    return in_flight
 
 
 def close_withdrawn(connection: Connection, campaign: str, reason: str, now: datetime) -> int:
-    """Close what is not in flight of a withdrawn campaign; the number that is."""
-    unsent = connection.execute(
-        text("SELECT id FROM outbox WHERE campaign = :name AND state IN ('granted', 'ready') AND sends = 0"),
-        {"name": campaign},
-    )
-    for outbox_id in list(unsent.scalars()):
+    """Close what is not in flight any more of a withdrawn campaign; the number that is."""
+    for outbox_id in _unsent(connection, campaign):
         outbox.never_sent(connection, outbox_id, now, reason)
-    rows = connection.execute(
-        text(
-            "SELECT id FROM campaign_device WHERE campaign = :name AND state NOT IN ('settled', 'closed') ORDER BY id"
-        ),
-        {"name": campaign},
+    return _close(connection, _open(connection, campaign), reason, now)
+
+
+def _unsent(connection: Connection, campaign: str) -> list[int]:
+    statement = text("SELECT id FROM outbox WHERE campaign = :name AND state IN ('granted', 'ready') AND sends = 0")
+    return list(connection.execute(statement, {"name": campaign}).scalars())
+
+
+def _open(connection: Connection, campaign: str) -> list[int]:
+    statement = text(
+        "SELECT id FROM campaign_device WHERE campaign = :name AND state NOT IN ('settled', 'closed') ORDER BY id"
     )
-    ids = list(rows.scalars())
+    return list(connection.execute(statement, {"name": campaign}).scalars())
+
+
+def _close(connection: Connection, ids: list[int], reason: str, now: datetime) -> int:
+    """Close those updates but what is in flight, or has ended in the meantime; how many are in flight."""
     lock(connection, ids)
-    found = standings(connection, ids, now)
+    found = [f for f in standings(connection, ids, now) if f.standing.state not in ENDED]
     # A PPMID in flight is closed too: its rollback re-sends 11.4, which needs the device. Not so a quarantined one.
     idle = [
         f

@@ -7,6 +7,7 @@ for migrations. A connection from `connect` is one transaction: committed at the
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,12 @@ def connect(ledger: Engine) -> Iterator[Connection]:
     """One transaction."""
     with ledger.begin() as connection:
         yield connection
+
+
+def time_of(connection: Connection) -> datetime:
+    """The ledger's time now, aware UTC: the one that all processes share."""
+    found: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    return found.astimezone(UTC)
 
 
 def _config(connection: Connection) -> "Config":

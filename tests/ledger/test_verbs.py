@@ -1,7 +1,10 @@
 """What people do to a campaign, straight in the ledger: once a key, and never on a plan that they have not read."""
 
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import text
@@ -10,8 +13,10 @@ from sqlalchemy.exc import DBAPIError
 from hanwave.ledger import campaigns, control, overview, pacing, planning, rollback, stops, throttle, waves
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.notes import By
+from hanwave.ledger.standing import Fact, record
 from hanwave.ledger.stops import Scope
-from hanwave.rollout.events import Leg
+from hanwave.rollout.device import State
+from hanwave.rollout.events import Event, Kind, Leg
 from hanwave.rollout.policy import Gate, Policy, Wave
 from hanwave.rollout.request import CampaignRequest
 from tests.ledger.test_permit_and_outbox import hold_image
@@ -151,6 +156,47 @@ def test_nothing_that_is_written_as_its_reason_actor_or_key_keeps_a_halt_from_ho
         (stop,) = stops.open_stops(connection, NAME)
     assert str(stop).isprintable()
     assert len(stop.reason) <= 1000
+
+
+def test_no_halt_waits_while_another_campaigns_updates_are_closed(spring):
+    """Closing many takes a minute: a row that somebody has locked stands for it."""
+    with ThreadPoolExecutor(2) as pool, spring.engine.begin() as busy:
+        busy.execute(text("SELECT FROM campaign_device FOR UPDATE"))
+        withdrawn = pool.submit(control.withdraw_campaign, spring.engine, NAME, "smoke", "ann")
+        until(
+            lambda: spring.count("pg_stat_activity", "wait_event_type = 'Lock' AND datname = current_database()") == 1
+        )
+        halted = pool.submit(control.halt, spring.engine, Scope("all"), "fire", "ann", patience=1)
+        assert halted.result(30).quiet_at is not None
+        assert not withdrawn.done()
+        busy.rollback()
+        assert withdrawn.result(30) == 0
+    assert spring.count("campaign_device", "outcome = 'superseded'") == 3
+
+
+def until(true: Callable[[], bool]) -> None:
+    while not true():
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("at_once", [1, 2000])
+def test_a_campaign_that_is_withdrawn_again_is_closed_to_its_end_and_what_ended_stays_as_it_ended(
+    spring, monkeypatch, at_once
+):
+    """Killed in between, whoever asks again finishes it, under the same key too."""
+    monkeypatch.setattr(control, "_CLOSED_AT_ONCE", at_once)
+    withdraw = partial(control.withdraw_campaign, spring.engine, NAME, "smoke", "ann", key="k-1")
+    with monkeypatch.context() as dies:
+        dies.setattr(control, "_close_all", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            withdraw()
+    with spring.engine.begin() as connection:
+        first = connection.execute(text("SELECT min(id) FROM campaign_device")).scalar_one()
+        record(connection, [Fact(first, Event(Kind.SETTLED, spring.now))], spring.now)
+    assert withdraw() == withdraw() == 0
+    assert spring.count("campaign_device", "outcome = 'superseded'") == 2
+    assert spring.state(first) is State.SETTLED
+    assert spring.count("stop") == spring.count("note") == 1
 
 
 def test_the_author_approves_in_no_spelling_and_nobody_twice(spring):
