@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from prometheus_client import Counter
 from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
 
 from activities.gateway import Deliver
 from hanwave.errors import HanwaveError
@@ -46,6 +47,9 @@ class Withdrawals:
         while not stop.is_set():
             try:
                 busy = self.round() > 0
+            except OperationalError as error:
+                _log.warning("the ledger cannot be used, nothing is withdrawn: %s", type(error.orig).__name__)
+                busy = False
             except Exception:  # noqa: BLE001 - whatever it was, the next round may do better
                 _log.exception("a round of withdrawals failed")
                 busy = False

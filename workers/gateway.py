@@ -7,18 +7,19 @@ goes on while Temporal is down.
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy.exc import SQLAlchemyError
 from temporalio.client import Client
 from temporalio.runtime import Runtime
 
-from activities.clocks import Timed
+from activities.clocks import LedgerTime, Timed
 from activities.dcc import StraightRoute
 from activities.guard import Guarded
 from activities.requests import Sender
+from activities.wave import now
 from activities.withdraw import Withdrawals
 from hanwave import settings
 from hanwave.keys import load_keys
@@ -39,16 +40,19 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     keys = load_keys(settings)
     acb = needed(settings.acb_id, "acb_id")
     with StraightRoute(needed(settings.dcc, "dcc")) as route:
-        sender = Sender(ledger, route, keys, lambda: datetime.now(UTC))
         witness = Witness(settings.state / "witness" / "gateway.json")
-        deliver = Guarded(ledger, sender, witness, lambda: datetime.now(UTC))
-        async with looking(deliver), withdrawing(Withdrawals(ledger, deliver, lambda: datetime.now(UTC))):
+
+        def deliver(clock: Callable[[], datetime]) -> Guarded:
+            return Guarded(ledger, Sender(ledger, route, keys, clock), witness, clock)
+
+        # What is recalled cannot wait until somebody sets this machine's clock.
+        theirs = LedgerTime(ledger)
+        async with looking(deliver(theirs)), withdrawing(Withdrawals(ledger, deliver(theirs), theirs)):
             runtime = telemetry(settings.metrics, settings.metrics.gateway)
             client = await _connect(settings.temporal, stop, runtime)
             if client is None:
                 return
-            timed = Timed(ledger, deliver, lambda: datetime.now(UTC))
-            async with gateway_worker(client, ledger, timed, acb):
+            async with gateway_worker(client, ledger, Timed(ledger, deliver(now), now), acb):
                 await stop.wait()
 
 

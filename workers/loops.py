@@ -98,7 +98,7 @@ class Loops:
         while True:
             self.stirred.clear()
             try:
-                done = await asyncio.to_thread(route_some, self._ledger, self._clock())
+                done = await asyncio.to_thread(self._route_some)
             except SQLAlchemyError as error:
                 _log.warning("the ledger cannot be used, messages wait: %s", error)
                 await asyncio.sleep(PAUSE_SECONDS)
@@ -110,6 +110,9 @@ class Loops:
                     await asyncio.wait_for(self.stirred.wait(), POLL_SECONDS)
             if len(done) < _AT_ONCE:
                 await asyncio.sleep(GATHER_SECONDS)
+
+    def _route_some(self) -> list[Routed]:
+        return route_some(self._ledger, self._clock())
 
     def _ask_to_wake(self, routed: Routed) -> None:
         for waking in routed.wakes:

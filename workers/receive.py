@@ -12,7 +12,6 @@ import logging
 import ssl
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 
 import httpx
 import uvicorn
@@ -26,6 +25,7 @@ from starlette.routing import Route
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 
+from activities.clocks import LedgerTime
 from activities.wave import DeviceStart
 from hanwave import names, settings
 from hanwave.client import search
@@ -218,7 +218,8 @@ async def main(told: settings.Settings, _: asyncio.Event) -> None:
     if told.metrics.receive:
         start_http_server(told.metrics.receive, told.metrics.host)
     wake = engine_wake(await connect(told.temporal, lazy=True))
-    app = application(ledger, trust, receive.path, lambda: datetime.now(UTC), wake=wake, hand_on=poster(receive))
+    # A message that is dated by a clock that is behind would be taken for older than the request that it answers.
+    app = application(ledger, trust, receive.path, LedgerTime(ledger), wake=wake, hand_on=poster(receive))
     await server(app, receive).serve()
 
 

@@ -9,9 +9,11 @@ whole. It decides nothing else.
 import asyncio
 import itertools
 import logging
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import OperationalError
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -19,6 +21,7 @@ from activities import clocks
 from activities.guard import stop_if_restored
 from activities.wave import start_device
 from hanwave import names
+from hanwave.errors import HanwaveError
 from hanwave.ledger import audit, beats, budgets, campaigns, control, database, stops, waves
 from hanwave.ledger.witness import Witness
 from hanwave.rollout.device import ENDED
@@ -48,7 +51,9 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             await asyncio.to_thread(stop_if_restored, ledger, witness, "warden", datetime.now(UTC))
             await make_round(client, ledger, datetime.now(UTC), whole=number % _WHOLE == 0)
             await asyncio.to_thread(_remember, ledger, witness)
-        except Exception:  # noqa: BLE001 - whatever it was, the next round may do better, and the heart stays still
+        except (HanwaveError, OperationalError, RPCError) as error:
+            _LOG.error("the round failed, and the heart stays still: %s", str(error).partition("\n")[0])
+        except Exception:  # noqa: BLE001 - whatever it was, the next round may do better
             _LOG.exception("the round failed")
         try:
             await asyncio.wait_for(stop.wait(), ROUND.total_seconds())
@@ -153,7 +158,9 @@ def _keep_house(ledger: Engine, now: datetime, *, whole: bool) -> None:
         campaigns.roll_up(connection)
         budgets.roll_up(connection, now)
         budgets.forget(connection, now)
-    audit.catch_up(ledger, whole=whole)
+    # Of two wardens one chains: the other's round is as good without.
+    with suppress(audit.BusyError):
+        audit.catch_up(ledger, whole=whole)
     with ledger.begin() as connection:
         beats.beat(connection, beats.WARDEN, now)
 

@@ -9,8 +9,9 @@ from temporalio.worker import Worker
 
 from activities.beat import Beating
 from activities.campaign import CampaignActivities
+from activities.clocks import Timely
 from activities.gateway import Deliver, GatewayActivities
-from activities.wave import WaveActivities
+from activities.wave import WaveActivities, now
 from hanwave import names
 from hanwave.client.engine import connect as connect  # noqa: PLC0414 - the processes' way to the engine
 from hanwave.identifiers import EUI64
@@ -50,7 +51,7 @@ def campaign_worker(client: Client, ledger: Engine, user_id: str) -> Worker:
             *(campaign.change_pace, campaign.cancel_device),
             *(campaign.halt_campaign, campaign.pause_campaign, campaign.resume_campaign),
         ],
-        interceptors=[Beating()],
+        interceptors=[Beating(), Timely(ledger, now)],
         activity_executor=ThreadPoolExecutor(_THREADS),
         max_concurrent_activities=_THREADS,
     )
@@ -63,7 +64,7 @@ def gateway_worker(client: Client, ledger: Engine, deliver: Deliver, acb: EUI64)
         client,
         task_queue=names.GATEWAY_QUEUE,
         activities=[gateway.distribute, gateway.read_versions, gateway.advance],
-        interceptors=[Beating()],
+        interceptors=[Beating(), Timely(ledger, now)],
         activity_executor=ThreadPoolExecutor(_THREADS),
         max_concurrent_activities=_THREADS,
     )

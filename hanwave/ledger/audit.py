@@ -23,6 +23,10 @@ MARGIN = 20_000
 whole pass finds all. Every round looks at so many rows of each source: at 2 us each, half a percent of a core."""
 
 
+class BusyError(LedgerError):
+    """Another chainer is at work, and will come to every row that this one would have."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Source:
     """What is chained of a table. The columns are named, so that a later column changes no earlier hash."""
@@ -60,13 +64,13 @@ SOURCES = {
 
 
 def chain(connection: Connection, *, most: int = BATCH, whole: bool = False) -> int:
-    """Chain at most that many rows in this transaction; how many were. LedgerError where another chainer is at work.
+    """Chain at most that many rows in this transaction; how many were. BusyError where another chainer is at work.
 
     whole looks at every row; otherwise those that a table's youngest chained row has left more than MARGIN ids behind
     are not looked at. Call it with whole now and then, as the warden does.
     """
     if not connection.execute(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": _LOCK}).scalar_one():
-        raise LedgerError("another chainer is at work on this ledger: one is enough, and may chain at a time")
+        raise BusyError("another chainer is at work on this ledger: one is enough, and may chain at a time")
     _in_utc(connection)
     seq, head = _head(connection)
     done = 0
@@ -79,7 +83,7 @@ def chain(connection: Connection, *, most: int = BATCH, whole: bool = False) -> 
 
 
 def catch_up(ledger: Engine, *, whole: bool = False) -> int:
-    """Chain until nothing is left, a batch a transaction; how many rows were chained."""
+    """Chain until nothing is left, a batch a transaction; how many rows were chained. BusyError as `chain`."""
     total = 0
     while True:
         with ledger.begin() as connection:

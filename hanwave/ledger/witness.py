@@ -86,7 +86,8 @@ def _at(seen: dict[str, Any]) -> datetime:
 def _write(path: Path, text: str) -> None:
     """Put it in the file's place, and have it on the disk, and so its name in the folder, before returning."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".new")
+    # Two processes may share a folder: each writes a file of its own, and the last puts it in place.
+    fresh = path.with_suffix(f".{os.getpid()}.new")
     with fresh.open("w") as file:
         file.write(text)
         file.flush()

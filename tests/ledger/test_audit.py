@@ -8,12 +8,13 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-from hanwave.ledger import audit, notes, outbox, permit, stops
+from hanwave.ledger import audit, beats, notes, outbox, permit, stops
 from hanwave.ledger.audit_verify import GENESIS, AuditError, verify
 from hanwave.ledger.database import LedgerError
 from hanwave.rollout.events import Leg
 from infra.stack.postgres import APPLICATION, OWNER
 from tests.support.ledger import ACB, START, World
+from workers import warden
 
 pytestmark = pytest.mark.ledger
 
@@ -136,6 +137,16 @@ def test_two_chainers_never_run_at_once(ledger):
         audit.chain(first)
         with pytest.raises(LedgerError, match="another chainer is at work"), ledger.begin() as second:
             audit.chain(second)
+    assert verify(export(ledger)).rows == 1
+
+
+def test_of_two_wardens_one_chains_and_the_other_completes_its_round(ledger):
+    say(ledger, "one")
+    with ledger.begin() as chaining:
+        audit.chain(chaining)
+        warden._keep_house(ledger, START, whole=True)
+        with ledger.connect() as connection:
+            assert beats.last(connection, beats.WARDEN) == START
     assert verify(export(ledger)).rows == 1
 
 

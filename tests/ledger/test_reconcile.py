@@ -97,7 +97,8 @@ def test_what_a_witness_saw_is_on_the_disk_before_it_returns(tmp_path, monkeypat
     def fsync(descriptor: int) -> None:
         is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
         if not is_folder:
-            assert json.loads((folder / "gateway.new").read_text())["request"]["id"] == "one"
+            (fresh,) = folder.glob("*.new")
+            assert json.loads(fresh.read_text())["request"]["id"] == "one"
         done.append("folder" if is_folder else "file")
         sync(descriptor)
 
@@ -121,6 +122,22 @@ def test_threads_that_send_at_once_leave_a_whole_witness(world, tmp_path):
     for thread in threads:
         thread.join()
     assert "it lacks the request" in (missing(world, Witness(tmp_path / "gateway.json")) or "")
+
+
+def test_two_processes_over_one_folder_leave_a_whole_witness(world, tmp_path, monkeypatch):
+    """What the one writes is put in place in the midst of what the other does."""
+    ours, theirs = (Witness(tmp_path / "gateway.json") for _ in range(2))
+    replace = Path.replace
+
+    def late(path: Path, target: Path) -> Path:
+        monkeypatch.setattr(Path, "replace", replace)
+        monkeypatch.setattr(os, "getpid", lambda: 1)
+        theirs.sends("theirs", world.now)
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", late)
+    ours.sends("ours", world.now)
+    assert missing(world, Witness(tmp_path / "gateway.json")) == "it lacks the request ours, which was to be sent"
 
 
 def test_a_chain_that_is_shorter_or_another_tells_a_restored_ledger(world, ledger, tmp_path):
