@@ -110,14 +110,6 @@ class Release:
         """The release after one more step; ReleaseError says why the step is out of order or lacks something."""
         return replace(self, life=(*self.life, step))
 
-    def with_cpl(self, entry: str, status: CplStatus, step: Step | None = None) -> Self:
-        """The release with what the CPL now says of it.
-
-        An entry that is no longer Active takes a release at or beyond cpl_active back to lab_passed, by that step.
-        """
-        steps = (step,) if step else ()
-        return replace(self, cpl_entry=entry, cpl_status=status, life=(*self.life, *steps))
-
     def with_signed_image(self, signed: SignedImage) -> Self:
         """The release with one more signed image; ReleaseError when that User ID and certificate have one."""
         return replace(self, signed_images=(*self.signed_images, signed))

@@ -1,5 +1,6 @@
 """The permit's questions, each where none of the others would refuse; on a real PostgreSQL."""
 
+import threading
 from datetime import timedelta
 
 import pytest
@@ -7,8 +8,9 @@ from sqlalchemy import text
 
 from hanwave.ledger import outbox, permit, stops
 from hanwave.rollout.events import Kind, Leg
+from hanwave.rollout.policy import ActivationMode, Policy, Wave
 from tests.ledger.test_permit_and_outbox import activate, distribute, halt, hold_image, say, send
-from tests.support.ledger import ACB, World
+from tests.support.ledger import ACB, HASH, World
 
 pytestmark = pytest.mark.ledger
 BUSY = "its home has another update under way"
@@ -102,3 +104,35 @@ def test_a_question_to_the_transform_service_is_waited_for_until_it_has_begun(wo
     halt(world, stops.Scope("all"))
     with world.engine.begin() as connection:
         assert outbox.begin_transform(connection, granted, world.now) == "halt of all by ann: smoke"
+
+
+def test_no_more_is_dated_by_all_campaigns_at_once_than_can_be_cancelled_before_it_falls_due(world):
+    lead = timedelta(seconds=100)
+    dated = Policy(waves=(Wave(share=1),), activation=ActivationMode.FUTURE_DATED, lead=lead, cancels=0.05)
+    euis, ids = world.fleet(10), {}
+    for name, members in (("spring", euis[:5]), ("summer", euis[5:])):
+        ids[name] = world.campaign(members, dated, name)
+        send(world, distribute(world, ids[name], name).outbox_id)
+        for update_id in ids[name]:
+            say(world, update_id, Kind.VERIFIED, Leg.DISTRIBUTE, detail=HASH)
+    asked: dict[int, permit.Permit] = {}
+
+    def ask(name: str, update_id: int) -> None:
+        with world.engine.begin() as connection:
+            request = permit.Ask(name, 1, Leg.ACTIVATE, [update_id], "11.3")
+            asked[update_id] = permit.ask(connection, request, world.now)
+
+    threads = [threading.Thread(target=ask, args=(name, each)) for name in ids for each in ids[name]]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(asked) == 10
+    assert sum(len(each.granted) for each in asked.values()) == 5
+    assert {why for each in asked.values() for why in reasons(each)} == {
+        "no more future-dated activations may be outstanding than can be cancelled before the earliest falls due"
+    }
+    refused = next(each for each in ids["summer"] + ids["spring"] if asked[each].refused)
+    world.now += lead  # the five have fallen due
+    ask("summer" if refused in ids["summer"] else "spring", refused)
+    assert asked[refused].granted == (refused,)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from hanwave.rollout.bounds import Share
+from hanwave.rollout.bounds import NOTHING, Compared, Share, excess
 from hanwave.rollout.gate import EXPECTED, Counts, Inputs, Progress, Stratum, Verdict, breaker, judge
 from hanwave.rollout.policy import DeviceType, Gate, Proof
 from hanwave.rollout.soak import Service, ServiceShares
@@ -95,3 +95,7 @@ def test_a_service_check_that_knows_of_nobody_or_of_as_many_others_that_stopped_
         Verdict.NOT_ENOUGH_EVIDENCE,
         True,
     )
+
+
+def test_of_nobody_any_excess_is_possible():
+    assert excess([Compared(NOTHING, Share(5, 100))], 0.95) == (-1.0, 1.0)
