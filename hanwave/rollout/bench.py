@@ -46,7 +46,9 @@ class Outcome(StrEnum):
     NOT_PERMITTED = "not_permitted"
     """The ledger refused the first block. Nothing was sent."""
     DECLINED = "declined"
-    """It was offered the image again and again, and asked for none of it."""
+    """It was offered the image, and asked for none of it."""
+    GAVE_UP = "gave_up"
+    """It broke the download off by itself (ABORT), as after many answers that it did not get."""
     REFUSED = "refused"
     """It had the whole image and rejected it: the report says with what status."""
     STALLED = "stalled"
@@ -62,11 +64,6 @@ class Outcome(StrEnum):
     def is_success(self) -> bool:
         """Whether the device runs the version."""
         return self in {Outcome.ACTIVATED, Outcome.ALREADY}
-
-    @property
-    def may_end_otherwise(self) -> bool:
-        """Whether the same update may end otherwise if it is tried again later."""
-        return self in {Outcome.STALLED, Outcome.UNCONFIRMED, Outcome.NOT_PERMITTED, Outcome.CANCELLED}
 
 
 class BenchPolicy(Strict):

@@ -21,7 +21,7 @@ _NOTHING_SENT = {
     Outcome.WRONG_HARDWARE: "the image is not for its hardware, or it does not tell its hardware",
     Outcome.NEWER: "it runs a later version, and this campaign may not go back",
     Outcome.CANNOT_HOLD: "it would install a held image by itself after a time",
-    Outcome.DECLINED: "it was offered the image again and again, and asked for none of it",
+    Outcome.DECLINED: "it was offered the image, and asked for none of it",
 }
 
 
@@ -66,7 +66,7 @@ def _end(report: BenchReport, attempt: Attempt, at: datetime) -> Iterator[Event]
             yield _event(Kind.OVERDUE, attempt, at, Evidence.OURS)
         case Outcome.REFUSED:
             yield _refused(report, attempt, at)
-        case Outcome.STALLED | Outcome.CANCELLED:
+        case Outcome.STALLED | Outcome.GAVE_UP | Outcome.CANCELLED:
             yield _unreached(report, attempt, at)
         case Outcome.NOT_PERMITTED if attempt.leg is Leg.ACTIVATE:
             # It was to install what it holds, and asked for octets: it holds nothing.
@@ -88,11 +88,13 @@ def _refused(report: BenchReport, attempt: Attempt, at: datetime) -> Event:
 
 
 def _unreached(report: BenchReport, attempt: Attempt, at: datetime) -> Event:
-    """Silence, or a cancel; an activation that nobody answered may have taken place."""
+    """Silence, a device that gave up, or a cancel; an activation that nobody answered may have taken place."""
     if report.outcome is Outcome.CANCELLED:
         detail = (
             f"cancelled; the device {'was told' if report.was_told else 'was not told, and waits with what it has'}"
         )
+    elif report.outcome is Outcome.GAVE_UP:
+        detail = f"the device broke the download off by itself, after {report.octets} octets"
     else:
         detail = f"not heard for as long as the bench waits, after {report.octets} octets"
     kind = Kind.DELIVERY_FAILED if attempt.leg is Leg.DISTRIBUTE else Kind.UNREACHED

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 _TARGET = struct.Struct("<HHI")
 """Manufacturer code, image type, file version: how most commands name an image."""
 _OFFER = struct.Struct("<HHII")
-_TIMES = struct.Struct("<II")
-_WAIT = struct.Struct("<IIH")
+_TIMES, _WAIT = struct.Struct("<II"), struct.Struct("<IIH")
 _BLOCK_HEAD = 14
 _UNANSWERED_ENDS = 3
 """Upgrade End Requests without an answer after which a parked client may install by itself (ZCL 11.11.4)."""
@@ -45,9 +44,14 @@ class Habits:
     """A repeated request has the transaction number of the first, and so the same octets."""
     resumes: bool = True
     """It goes on by itself after a power cut; else it forgets what it fetched."""
+    gives_up: bool = False
+    """It breaks a download off (ABORT) whose requests are not answered; else it waits to be notified again."""
     may_downgrade: bool = False
+    names_type: bool = True
+    """Its image type stands in its attributes at all times; else only while it fetches one, as with Silicon Labs' client."""
     block_period_ms: int | None = None
     """The MinimumBlockPeriod that it starts with and lets the server set; None: it has no such attribute."""
+    heeds_period: bool = True
     discovers: bool = False
     """It asks who is an OTA server for its profile (Match_Desc_req) before its first query; else it takes endpoint 1."""
     asks_specific: bool = False
@@ -249,17 +253,16 @@ class OtaClient:
         """Fetch a block or a page; whether to go on."""
         if self.habits.page is not None:
             return await self._fetch_page(offset, self.habits.page)
-        answer = await self._ask(Ota.IMAGE_BLOCK, self._block_request(offset))
-        if answer is None:
-            self._books.last = "gave up asking"
-            return False
-        return await self._take_block(answer, offset)
+        if answer := await self._ask(Ota.IMAGE_BLOCK, self._block_request(offset)):
+            return await self._take_block(answer, offset)
+        self._books.last = "gave up asking"
+        if self.habits.gives_up:
+            await self._end_without(Status.ABORT)
+        return False
 
     def _block_request(self, offset: int) -> bytes:
-        period = self._period_ms
-        target = _TARGET.pack(self._make.manufacturer_code, self._make.image_type, self._memory.next_version)
-        head = target + UINT32.pack(offset) + bytes((self.habits.block,))
-        return b"\0" + head if period is None else b"\2" + head + UINT16.pack(period)
+        head = self._target + UINT32.pack(offset) + bytes((self.habits.block,))
+        return b"\0" + head if self._period_ms is None else b"\2" + head + UINT16.pack(self._period_ms)
 
     async def _take_block(self, answer: bytes, offset: int) -> bool:
         """Take an Image Block Response; whether to go on."""
@@ -290,7 +293,7 @@ class OtaClient:
     async def _told_to_wait(self, answer: bytes) -> None:
         now, until, period_ms = _WAIT.unpack_from(answer, 1)
         self._books.waits += 1
-        if self._period_ms is not None:
+        if self._period_ms is not None and self.habits.heeds_period:
             self._period_ms = period_ms
             self.rest = max(self.habits.rest, period_ms / 1000)
         await asyncio.sleep(max(until - now, 0))
@@ -318,19 +321,17 @@ class OtaClient:
         return self._keep_run(got)
 
     def _page_request(self, offset: int, size: int) -> bytes:
-        target = _TARGET.pack(self._make.manufacturer_code, self._make.image_type, self._memory.next_version)
-        sizes = struct.pack("<BHH", self.habits.block, size, self.habits.page_spacing_ms)
-        return b"\0" + target + UINT32.pack(offset) + sizes
+        sizes = self.habits.block, size, self.habits.page_spacing_ms
+        return b"\0" + self._target + struct.pack("<IBHH", offset, *sizes)
 
     def _keep_run(self, got: dict[int, bytes]) -> bool:
         while (data := got.pop(len(self._memory.image), None)) is not None:
             self._misses = 0
             self._keep(data)
-        if self._misses > self.habits.retries:
-            self._books.last = "gave up asking for a page"
-            self._misses = 0
-            return False
-        return True
+        if self._misses <= self.habits.retries:
+            return True
+        self._books.last, self._misses = "gave up asking for a page", 0
+        return False
 
     def _discard(self, why: str) -> None:
         self._books.last = why
@@ -342,23 +343,27 @@ class OtaClient:
         status = judge(bytes(memory.image), self._make, self._device.eui, memory.next_version)
         if self.habits.failures.get(memory.next_version) is Failure.REJECTED:
             status = Status.INVALID_IMAGE
-        self._books.ends.append(status)
-        end = self._end_request(status)
         if status is not Status.SUCCESS:
-            self._discard(f"refused the image: 0x{status:02x}")
-            await self._ask(Ota.UPGRADE_END, end)
+            await self._end_without(status)
             return
+        self._books.ends.append(status)
         memory.status, memory.downloaded_version = UpgradeStatus.COMPLETE, memory.next_version
-        answer = await self._ask(Ota.UPGRADE_END, end)
+        answer = await self._ask(Ota.UPGRADE_END, bytes((status,)) + self._target)
         if answer is None:
             self._books.last = "no answer to its Upgrade End"
             await self._wait_for_word()
         else:
             await self._obey(answer)
 
-    def _end_request(self, status: Status) -> bytes:
-        target = _TARGET.pack(self._make.manufacturer_code, self._make.image_type, self._memory.next_version)
-        return bytes((status,)) + target
+    async def _end_without(self, status: Status) -> None:
+        self._books.ends.append(status)
+        end = bytes((status,)) + self._target
+        self._discard(f"refused the image: 0x{status:02x}")
+        await self._ask(Ota.UPGRADE_END, end)
+
+    @property
+    def _target(self) -> bytes:
+        return _TARGET.pack(self._make.manufacturer_code, self._make.image_type, self._memory.next_version)
 
     async def _wait_for_word(self) -> None:
         """Wait, parked, until the server says when."""
@@ -367,7 +372,7 @@ class OtaClient:
         while unanswered < _UNANSWERED_ENDS:
             answer = await self._await_answer(Ota.UPGRADE_END_RESPONSE, None, self.habits.asks_again)
             if answer is None:
-                answer = await self._ask(Ota.UPGRADE_END, self._end_request(Status.SUCCESS))
+                answer = await self._ask(Ota.UPGRADE_END, bytes((Status.SUCCESS,)) + self._target)
                 unanswered = unanswered + 1 if answer is None else 0
             if answer and _TIMES.unpack_from(answer, 8)[1] != FOR_EVER:
                 await self._obey(answer)

@@ -28,7 +28,8 @@ from infra.zigbee.memory import Books, Make, Memory
 
 _PPMID = Make()
 _USUAL = Habits()
-_UINT8_TYPE, _UINT16_TYPE, _UINT32_TYPE, _ENUM8_TYPE, _TEXT_TYPE = b"\x20", b"\x21", b"\x23", b"\x30", b"\x42"
+_NO_TYPE = 0xFFFF
+_UINT16_TYPE, _UINT32_TYPE, _ENUM8_TYPE, _TEXT_TYPE = b"\x21", b"\x23", b"\x30", b"\x42"
 
 
 class Device:
@@ -157,7 +158,8 @@ class Device:
             yield 0x04, _UINT32_TYPE + UINT32.pack(self.memory.downloaded_version)
             yield 0x06, _ENUM8_TYPE + bytes((self.memory.status,))
             yield 0x07, _UINT16_TYPE + UINT16.pack(self.make.manufacturer_code)
-            yield 0x08, _UINT16_TYPE + UINT16.pack(self.make.image_type)
+            is_told = self.client.habits.names_type or self.memory.size
+            yield 0x08, _UINT16_TYPE + UINT16.pack(self.make.image_type if is_told else _NO_TYPE)
             if self.client.habits.asks_again is not None:
                 # UpgradeTimeoutPolicy: it installs by itself after a timeout.
                 yield 0x0C, _ENUM8_TYPE + b"\0"

@@ -183,9 +183,8 @@ def test_a_device_that_asks_for_another_type_too_is_waited_for():
     run_virtually(course())
 
 
-def test_success_is_two_outcomes_and_none_that_may_end_otherwise():
+def test_success_is_two_outcomes():
     assert {each for each in Outcome if each.is_success} == {Outcome.ACTIVATED, Outcome.ALREADY}
-    assert not any(each.is_success and each.may_end_otherwise for each in Outcome)
 
 
 def test_no_radio_of_software_works_in_production():

@@ -162,6 +162,20 @@ WORKS = {
     "100 ms between blocks, of a client that cannot be told": Scenario(
         Outcome.ACTIVATED, (20, 30), policy=BenchPolicy(block_period_ms=100)
     ),
+    "100 ms between blocks, of a client that is told and does not heed it": Scenario(
+        *(Outcome.ACTIVATED, (20, 30)),
+        policy=BenchPolicy(block_period_ms=100),
+        habits=Habits(block_period_ms=0, heeds_period=False),
+    ),
+    "a client that names its image type while it fetches alone": Scenario(
+        Outcome.ACTIVATED, (12, 20), habits=Habits(names_type=False)
+    ),
+    # A page of 16 minutes, in which nothing is asked for.
+    "pages whose blocks are far apart": Scenario(
+        *(Outcome.ACTIVATED, (1190, 1260)),
+        habits=Habits(page=8000, page_spacing_ms=6_000, timeout=10),
+        blocks=BLOCKS,
+    ),
 }
 FAILS = {
     "no power any more": Scenario(Outcome.STALLED, (900, 915), off_at=4000, blocks=80, ends=()),

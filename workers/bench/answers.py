@@ -14,19 +14,16 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from zigpy.exceptions import ZigbeeException
 from zigpy.types import PacketPriority, uint8_t
 from zigpy.zcl.foundation import Status, ZCLHeader
 
 from hanwave.rollout.bench import BenchPolicy, Outcome
 from workers.bench.checks import check_hardware, check_version
-from workers.bench.cluster import FOR_EVER, SHORTEST_WAIT, BenchOta, Commands, told_period
+from workers.bench.cluster import FOR_EVER, RADIO_ERRORS, SHORTEST_WAIT, BenchOta, Commands, told_period
 from workers.bench.control import Control, Step
 from workers.bench.image import BenchImage
 from workers.bench.transfer import Stage, Transfer
 
-RADIO_ERRORS = (ZigbeeException, TimeoutError, OSError)
-"""What zigpy and its radios raise where the device, the air or the coordinator failed us."""
 PATIENCE = 0.3
 """Seconds within which the ledger's leave comes, or the device is told to wait: less than any client's patience."""
 
@@ -45,13 +42,15 @@ class Answers:
     ) -> None:
         self.ending: Ending = asyncio.get_running_loop().create_future()
         self.version_seen = asyncio.Event()
-        self.has_strange_type = False
+        self.types: set[int] = set()
+        """The image types that the device asked for."""
         self.is_checked = False
         """The device's own attributes were held against the image; until then it gets no octet."""
         self._cluster, self._image, self._policy = cluster, image, policy
         self._control, self._transfer = control, transfer
         self._period = (policy.block_period_ms or 0) / 1000
         self._is_permitted = False
+        self._has_told_pace = False
         self._answering: asyncio.Task[Any] | None = None
         self._handlers: dict[int, Callable[[ZCLHeader, Any], Awaitable[None]]] = {
             Commands.query_next_image.id: self._query,
@@ -106,7 +105,7 @@ class Answers:
         refuses = self._judge(command)
         is_ours = command.image_type == self._image.header.image_type
         # A device may have two image types, and ask for either: the other alone ends nothing.
-        self.has_strange_type |= not is_ours
+        self.types.add(int(command.image_type))
         if is_ours and refuses is None and not self.ending.done():
             await self._offer(hdr, self._cluster.query_next_image_response)
             return
@@ -149,12 +148,12 @@ class Answers:
 
     async def _block(self, hdr: ZCLHeader, command: Any) -> None:
         if await self._may_send(hdr, command):
-            if self._period and told_period(command) is None:
+            if (told_period(command) or 0) < (self._policy.block_period_ms or 0):
                 await self._keep_pace()
             await self._send(command.file_offset, command.maximum_data_size, hdr.tsn)
 
     async def _keep_pace(self) -> None:
-        """Answer late, since this client cannot be told to ask less often."""
+        """Answer late a client that cannot be told to ask less often, or does not heed it."""
         due = self._transfer.last_block_at + self._period - asyncio.get_running_loop().time()
         if due > 0:
             await asyncio.sleep(due)
@@ -193,6 +192,7 @@ class Answers:
         if command.file_offset >= len(self._image.data) or not command.maximum_data_size:
             await self._refuse(hdr, Status.MALFORMED_COMMAND)
             return False
+        self.types.add(int(command.image_type))
         return not await self._has_to_wait(hdr, command)
 
     async def _refuse(self, hdr: ZCLHeader, status: Status) -> None:
@@ -209,7 +209,8 @@ class Answers:
         if not self.is_checked or (not self._is_permitted and not await self._ask_leave()):
             await self._cluster.tell_to_wait(hdr, SHORTEST_WAIT, period)
             return True
-        if told is not None and told < wanted:
+        if told is not None and told < wanted and not self._has_told_pace:
+            self._has_told_pace = True
             await self._cluster.tell_to_wait(hdr, 0, period)
             return True
         return False
@@ -232,14 +233,22 @@ class Answers:
     # The end
 
     async def _end(self, hdr: ZCLHeader, command: Any) -> None:
+        if not self._is_ours(command):
+            # Of its other type, or of what it held before: that says nothing of ours.
+            await self._cluster.answer_end(hdr, command)
+            return
         self._transfer.device_status = int(command.status)
-        if command.status != Status.SUCCESS:
-            self.finish(Outcome.REFUSED)
-            await self._cluster.answer_end(hdr, command)
-        elif not self._is_ours(command):
-            await self._cluster.answer_end(hdr, command)
-        else:
+        if command.status == Status.SUCCESS:
             await self._end_ours(hdr, command)
+        else:
+            self.finish(self._reason(command.status))
+            await self._cluster.answer_end(hdr, command)
+
+    def _reason(self, status: Status) -> Outcome:
+        """Why it ends the download: it gives up, will not have the image at all, or found it bad."""
+        if status == Status.ABORT:
+            return Outcome.GAVE_UP
+        return Outcome.DECLINED if self._transfer.offer_is_open else Outcome.REFUSED
 
     async def _end_ours(self, hdr: ZCLHeader, command: Any) -> None:
         # A cancel comes too late to undo the download: the device keeps the image, and is never told to install it.

@@ -11,8 +11,7 @@ from zigpy.zcl import ClusterType
 from hanwave.identifiers import EUI64
 from hanwave.rollout.bench import BenchPolicy, BenchReport, Outcome
 from workers.bench.admission import Admission, low_slots
-from workers.bench.answers import RADIO_ERRORS
-from workers.bench.checks import check_image
+from workers.bench.checks import Probed, check_image
 from workers.bench.cluster import BenchOta
 from workers.bench.control import Control
 from workers.bench.errors import BenchError, BusyError
@@ -21,7 +20,6 @@ from workers.bench.radio import BenchDevice
 from workers.bench.session import OtaSession
 from workers.bench.transfer import Progress, Transfer
 
-_VERSION = "current_file_version"
 PROGRESS_EVERY = 1.0
 """Seconds."""
 ENDED = Counter("hanwave_bench_transfers_ended", "Transfers, by how they ended", ["outcome"])
@@ -82,11 +80,7 @@ class Bench:
 
     async def version(self, device: EUI64) -> int | None:
         """What the device says that it runs; None: it does not answer. BenchError where it is not here."""
-        try:
-            found, _ = await _ota_of(self.device(device)).read_attributes([_VERSION])
-        except RADIO_ERRORS:
-            return None
-        return int(found[_VERSION]) if _VERSION in found else None
+        return Probed.of(await _ota_of(self.device(device)).said("current_file_version")).current_file_version
 
     @property
     def under_way(self) -> frozenset[EUI64]:

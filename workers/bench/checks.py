@@ -4,7 +4,9 @@ Guarantee: each refusal has an outcome of its own, and none is a guess: what a d
 it, but for its hardware, which an image that is bound to some hardware must know.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 from hanwave.firmware.header import Header
 from hanwave.identifiers import EUI64
@@ -18,6 +20,15 @@ _HELD = frozenset({COMPLETE, WAITING, WAITING_EXTERNALLY})
 APPLIES_AFTER_TIMEOUT = 0
 """UpgradeTimeoutPolicy: a held image is installed without a word of the server's (ZCL 11.10.13)."""
 
+_UNSAID = {
+    "file_offset": 0xFFFFFFFF,
+    "current_file_version": 0xFFFFFFFF,
+    "downloaded_file_version": 0xFFFFFFFF,
+    "manufacturer_id": 0xFFFF,
+    "image_type_id": 0xFFFF,
+}
+"""What these attributes hold until a client knows better (ZCL 11.10): some have an image type while they fetch, and else none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Probed:
@@ -30,6 +41,11 @@ class Probed:
     manufacturer_id: int | None = None
     image_type_id: int | None = None
     upgrade_timeout_policy: int | None = None
+
+    @classmethod
+    def of(cls, said: Mapping[str, int]) -> Self:
+        """From the attributes that it answered."""
+        return cls(**{name: value for name, value in said.items() if value != _UNSAID.get(name)})
 
     def holds(self, version: int) -> bool:
         """Whether it has that image, verified, and waits to be told."""

@@ -12,10 +12,15 @@ it into zigpy's registry, so import it before any device is made or loaded.
 import struct
 from typing import Any, Protocol
 
+from zigpy.exceptions import ZigbeeException
 from zigpy.types import AddrMode, ClusterId, PacketPriority, uint8_t
 from zigpy.zcl.clusters.general import Ota
 from zigpy.zcl.foundation import Direction, Status, ZCLHeader
 
+RADIO_ERRORS = (ZigbeeException, TimeoutError, OSError)
+"""What zigpy and its radios raise where the device, the air or the coordinator failed us."""
+_NONSENSE = (KeyError, ValueError, TypeError, ArithmeticError, AssertionError)
+"""What zigpy raises over an answer that names an attribute nobody asked for, or holds a value of another type."""
 FOR_EVER = 0xFFFFFFFF
 SHORTEST_WAIT, LONGEST_WAIT = 5, 600
 """Seconds that a device without a session waits: at first as long as a killed worker's update takes to come back, then
@@ -66,8 +71,21 @@ class BenchOta(Ota):
         dst_addressing: AddrMode | None = None,  # noqa: ARG002 - zigpy's signature
     ) -> None:
         """Take a request from the device."""
-        if hdr.direction == Direction.Client_to_Server:
-            self.create_catching_task(self.session.answer(hdr, args) if self.session else self._stray(hdr, args))
+        if hdr.direction != Direction.Client_to_Server:
+            return
+        if hdr.frame_control.is_manufacturer_specific:
+            # A maker's own commands have the numbers of the cluster's, and another meaning.
+            self.send_default_rsp(hdr, Status.UNSUP_CLUSTER_COMMAND)
+            return
+        self.create_catching_task(self.session.answer(hdr, args) if self.session else self._stray(hdr, args))
+
+    async def said(self, *names: str) -> dict[str, int]:
+        """What the device says of these attributes; nothing where it does not answer, or with nonsense."""
+        try:
+            found, _ = await self.read_attributes(list(names))
+            return {name: int(value) for name, value in found.items()}
+        except (*RADIO_ERRORS, *_NONSENSE):
+            return {}
 
     async def _stray(self, hdr: ZCLHeader, command: Any) -> None:
         """Destroy nothing: the update that this belongs to may be about to go on."""

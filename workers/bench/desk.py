@@ -15,8 +15,8 @@ from hanwave.errors import HanwaveError
 from hanwave.identifiers import EUI64
 from hanwave.ledger import notes
 from hanwave.rollout.bench_desk import DESK, DeskAnswer, DeskOrder, OnBench, Verb
-from workers.bench.answers import RADIO_ERRORS
 from workers.bench.bench import Bench
+from workers.bench.cluster import RADIO_ERRORS
 from workers.bench.errors import BenchError
 from workers.bench.ledger import now, write
 from workers.bench.link import Link

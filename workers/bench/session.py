@@ -13,9 +13,9 @@ from zigpy.types import PacketPriority
 from zigpy.zcl.clusters.general import Ota
 
 from hanwave.rollout.bench import BenchPolicy, Outcome
-from workers.bench.answers import RADIO_ERRORS, Answers
+from workers.bench.answers import Answers
 from workers.bench.checks import Probed, check_probed
-from workers.bench.cluster import BenchOta
+from workers.bench.cluster import RADIO_ERRORS, BenchOta
 from workers.bench.control import Control
 from workers.bench.image import BenchImage
 from workers.bench.transfer import Stage, Transfer
@@ -64,11 +64,7 @@ class OtaSession:
 
     async def _probe(self) -> Probed:
         """What the client says of itself; nothing, if it does not answer."""
-        try:
-            found, _ = await self._cluster.read_attributes(list(Probed.__slots__))
-        except RADIO_ERRORS:
-            return Probed()
-        probed = Probed(**{name: int(value) for name, value in found.items()})
+        probed = Probed.of(await self._cluster.said(*Probed.__slots__))
         self._transfer.see_version(probed.current_file_version)
         return probed
 
@@ -82,11 +78,17 @@ class OtaSession:
                 await self._approach()
             left = self._policy.stall_after.total_seconds() - self._transfer.silent_for
             if left <= 0:
-                self._answers.finish(Outcome.WRONG_TYPE if self._answers.has_strange_type else Outcome.STALLED)
+                self._answers.finish(self._silence())
             await self._control.unless_aborted(ending, within=min(left, max(self._approach_due_in(), 0.01)))
         if not ending.done():
             await self._await_told()
         return ending.result()
+
+    def _silence(self) -> Outcome:
+        """How its silence ends the download: a device that asked for another type alone has no use for ours."""
+        asked, ours = self._answers.types, self._image.header.image_type
+        is_other = bool(asked) and ours not in asked and not self._is_in_the_middle
+        return Outcome.WRONG_TYPE if is_other else Outcome.STALLED
 
     async def _await_told(self) -> None:
         """Wait, cancelled, until the device has been told; one that has fetched nothing need not be."""

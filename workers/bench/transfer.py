@@ -73,7 +73,7 @@ class Transfer:
     """An offer arrived, and no octet of it was asked for since."""
 
     def hear(self) -> None:
-        """Note that the device asked for something."""
+        """Note that the device asked for something, or acknowledged it."""
         self.heard_at = _now()
 
     @property
@@ -89,6 +89,7 @@ class Transfer:
 
     def sent(self, offset: int, octets: int) -> None:
         """Note a block that the device acknowledged."""
+        self.hear()
         if self.first_offset is None:
             self.first_offset = self.furthest = offset
             self.first_block_at = _now()

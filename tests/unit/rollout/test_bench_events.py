@@ -57,6 +57,7 @@ HELD_BEFORE = (
         (Outcome.KEPT_OLD, State.FAILED, None),
         (Outcome.UNCONFIRMED, State.UNKNOWN, None),
         (Outcome.STALLED, State.DELIVERY_FAILED, State.DELIVERY_FAILED),
+        (Outcome.GAVE_UP, State.DELIVERY_FAILED, State.DELIVERY_FAILED),
         (Outcome.CANCELLED, State.DELIVERY_FAILED, State.DELIVERY_FAILED),
         (Outcome.WRONG_HARDWARE, State.REJECTED, State.REJECTED),
         (Outcome.NEWER, State.REJECTED, State.REJECTED),
