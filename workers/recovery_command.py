@@ -20,7 +20,7 @@ _PATIENCE = 600.0  # seconds a campaign: some 300 devices a second are started
 
 def recover(
     *,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The campaign.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="The campaign.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every campaign that is not over.")] = False,
     database: Database = None,
     as_json: AsJson = False,

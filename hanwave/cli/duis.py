@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from hanwave.cli.duis_facts import kind_of, meanings, plain
+from hanwave import settings
+from hanwave.cli.duis_facts import kind_of, meanings, plain, row_of
 from hanwave.cli.output import AsJson, emit, read_file, write_file
 from hanwave.credentials import Certificate, Role, load_private_key
 from hanwave.duis import (
@@ -28,6 +29,7 @@ from hanwave.duis import (
     TrustStore,
     UpdateFirmware,
     UpdatePPMIDFirmware,
+    codes,
     examine,
     read_signed,
     sign,
@@ -74,6 +76,7 @@ def read_command(
     as_json: AsJson = False,
 ) -> None:
     """Print every field of a message. Its signature is not judged: reading does not say who sent it."""
+    settings.load()
     envelope = examine(read_file(file, "the message"))
     facts: dict[str, Any] = {"kind": kind_of(envelope.message), "schema_version": envelope.schema_version}
     if not isinstance(envelope.message, DecodedMessage):
@@ -85,12 +88,32 @@ def read_command(
     emit(facts | meanings(envelope.message), as_json=as_json)
 
 
+@app.command("codes", epilog="Example: hanwave duis codes E20")
+def codes_command(
+    code: Annotated[
+        str | None, typer.Argument(metavar="[CODE]", help="A response code, or an alert's; none: every response code.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print what the DCC's codes mean and what is done about them, by the tables that are in force here.
+
+    The tables are hanwave's, with the corrections of the files that the settings response_codes and alert_codes name.
+    """
+    settings.load()
+    if code is None:
+        emit({name: row_of(row) for name, row in codes.response_codes().codes.items()}, as_json=as_json)
+    elif re.fullmatch(r"[EIW][0-9]+", code, re.ASCII):
+        emit({code: row_of(codes.classify(code))}, as_json=as_json)
+    else:
+        emit({code: row_of(codes.alert(code))}, as_json=as_json)
+
+
 @app.command("verify", epilog="Example: hanwave duis verify response.xml --trust dcc-acb.pem --trust dcc-transform.pem")
 def verify_command(
     file: MessageFile,
     trust: Annotated[list[Path], typer.Option("--trust", metavar="CERT", help="A trusted certificate; repeatable.")],
     more: Annotated[
-        list[Path] | None, typer.Argument(metavar="[CERT]...", help="More trusted certificates, after the first.")
+        list[Path] | None, typer.Argument(metavar="CERT", help="More trusted certificates, after the first.")
     ] = None,
     role: Annotated[
         str | None,

@@ -28,20 +28,22 @@ def kind_of(message: Message) -> str:
 
 
 def meanings(message: Message) -> dict[str, Any]:
-    """What the message's codes mean, by the packaged tables."""
+    """What the message's codes mean, by the tables that are in force here."""
     if not isinstance(message, Response):
         return {}
     row = codes.classify(message.code)
-    facts: dict[str, Any] = {"code_means": _row(row)}
+    facts: dict[str, Any] = {"code_means": row_of(row)}
     if isinstance(message.body, DCCAlertMessage):
-        facts["alert_means"] = _row(codes.alert(message.body.code))
+        facts["alert_means"] = row_of(codes.alert(message.body.code))
     if isinstance(message.body, DeviceAlertMessage):
-        facts["alert_means"] = _row(codes.alert(message.body.alert_code))
+        facts["alert_means"] = row_of(codes.alert(message.body.alert_code))
     return facts
 
 
-def _row(row: codes.ResponseCode | codes.AlertCode) -> dict[str, Any]:
-    return {field.name: str(value) for field in dataclasses.fields(row) if (value := getattr(row, field.name))}
+def row_of(row: codes.ResponseCode | codes.AlertCode) -> dict[str, Any]:
+    """What a table holds of a code, but for what it leaves open."""
+    facts = {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
+    return {name: value if isinstance(value, bool) else str(value) for name, value in facts.items() if value}
 
 
 def plain(value: Any, *, full: bool, whole_lists: bool) -> Any:

@@ -28,7 +28,7 @@ def list_(dsn: Database = None, as_json: AsJson = False) -> None:
             "messages": [
                 {
                     "message": each.id,
-                    "received": each.received_at.isoformat(),
+                    "received": each.received_at,
                     "octets": each.size,
                     "copies": each.copies,
                     "verified": each.verified,
@@ -43,7 +43,7 @@ def list_(dsn: Database = None, as_json: AsJson = False) -> None:
 @app.command(epilog="Example: hanwave inbox replay 17 18")
 def replay(
     messages: Annotated[
-        list[int] | None, typer.Argument(metavar="MESSAGE...", help="Which (default: all that `list` shows).")
+        list[int] | None, typer.Argument(metavar="MESSAGE", help="Which (default: all that `list` shows).")
     ] = None,
     dsn: Database = None,
     as_json: AsJson = False,

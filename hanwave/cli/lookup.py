@@ -39,7 +39,9 @@ def lookup(
 
 
 def _told(home: "Home") -> dict[str, Any]:
-    told: dict[str, Any] = {"updates": "kept away from this home by a hold" if home.held else "may go to this home"}
+    held = [device.called for device in home.devices if device.held]
+    away = "this home" if home.held else f"its {', its '.join(held)}"
+    told: dict[str, Any] = {"updates": f"kept away from {away} by a hold" if held else "may go to this home"}
     for device in home.devices:
         updates = [_line(update) for update in device.updates] or ["No update was ever planned for it."]
         told[f"{device.called} {device.eui}"] = {"runs": device.version, "": updates[0]}

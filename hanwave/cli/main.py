@@ -82,6 +82,7 @@ class _Lazy(TyperGroup):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         self._listing = True
+        _without_type_of_flags(self)
         super().format_help(ctx, formatter)
 
 
@@ -89,12 +90,22 @@ def _load(where: str) -> Any:
     module, _, attribute = where.partition(":")
     found = attrgetter(attribute)(resolve_name(module))
     if isinstance(found, typer.Typer):
-        return get_group(found)
+        return _without_type_of_flags(get_group(found))
     # A command that stands alone has its example where the others have an epilog: as its docstring's last paragraph.
     told, _, example = (inspect.getdoc(found) or "").partition(_EXAMPLE)
     alone = typer.Typer(add_completion=False)
     alone.command(help=told, epilog=(_EXAMPLE + example).strip() if example else None)(found)
-    return get_command(alone)
+    return _without_type_of_flags(get_command(alone))
+
+
+def _without_type_of_flags(command: Any) -> Any:
+    """The command, whose help does not show a flag as if a <bool> were to be given with it."""
+    for option in command.get_params(typer.Context(command)):
+        if getattr(option, "is_flag", False):
+            option.metavar = ""
+    for each in getattr(command, "commands", {}).values():
+        _without_type_of_flags(each)
+    return command
 
 
 app = typer.Typer(name="hanwave", cls=_Lazy, no_args_is_help=True, pretty_exceptions_enable=False)

@@ -31,7 +31,7 @@ def _facts(held: "quarantine.Quarantined", at: "datetime") -> dict[str, object]:
         "campaign": f"{held.campaign}/wave/{held.wave}",
         "leg": str(held.leg),
         "devices": held.devices,
-        "since": held.since.isoformat(),
+        "since": held.since,
         "age": str(timedelta(seconds=round((at - held.since).total_seconds()))),
     }
 

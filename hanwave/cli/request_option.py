@@ -14,7 +14,12 @@ from hanwave.rollout.policy import Policy as RolloutPolicy
 from hanwave.rollout.request import CampaignRequest, RequestError, parse_policy, parse_request
 
 Name = Annotated[str, typer.Option(help="The name it will have: who is in which wave depends on it.")]
-File = Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The request, JSON; or say it by options.")]
+File = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="FILE", help="The request, JSON, as docs/schemas/campaign.json describes it; or say it by options."
+    ),
+]
 Release = Annotated[str | None, typer.Option(metavar="RELEASE", help="The release to be installed.")]
 Many = list[str] | None
 Region = Annotated[Many, typer.Option(metavar="REGION", help="Only devices there. May be given again.")]

@@ -102,7 +102,7 @@ def test_a_quarantined_request_is_listed_and_resolved_with_its_evidence(run, wor
     say(world, update_id, Kind.QUARANTINED, Leg.ACTIVATE)
     (held,) = done(run, "quarantine", "list")["held"]
     assert (held["service"], held["campaign"], held["devices"]) == ("11.3", "spring/wave/1", 1)
-    assert held["since"] == world.now.isoformat()
+    assert datetime.fromisoformat(held["since"]) == world.now
     request = held["request"]
     for wrong, said in (
         ([], "one of --released and --deleted"),

@@ -7,13 +7,14 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.main import get_command
 
-from hanwave.cli import main, progress
+from hanwave.cli import main, output, progress
 from tests.support.command import run
 
 pytestmark = pytest.mark.unit
@@ -66,6 +67,32 @@ def lines(epilog: str) -> list[list[str]]:
 def test_a_commands_own_line_in_the_list_is_where_its_help_begins():
     shown = run("--help").out
     assert re.sub(r"\W+", " ", "Tell one device's whole story") in re.sub(r"\W+", " ", shown)
+
+
+@pytest.mark.parametrize("line", ["", "campaign halt", "campaign start", "inbox replay", "up"])
+def test_help_shows_a_flag_without_a_value_and_what_may_be_left_out_in_one_pair_of_brackets(line):
+    shown = run(*line.split(), "--help").out
+    assert not re.search(r"<bool>|\[\[|\.\.\.\]", shown)
+    assert re.search(r"--(json|version) {2}", shown)
+
+
+def test_a_list_is_a_line_an_item_for_a_person(capsys):
+    at = datetime(2026, 11, 23, 10, 0, 0, 123456, UTC)
+    held = [
+        {"id": 9, "reason": "storm \x1b[2J", "lifted_at": None, "placed_at": at, "used": {"forward": 1}},
+        {"id": 10, "reason": "x" * 200, "lifted_at": None, "placed_at": at, "used": {"forward": 2}},
+    ]
+    output.emit({"holds": held}, as_json=False)
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first.split() == ["id", "reason", "placed", "at", "forward"]
+    assert [line.split()[0] for line in lines] == ["9", "10"]
+    assert r"storm \x1b[2J" in lines[0]
+    assert "2026-11-23 10:00:00Z" in lines[0]
+    assert "x" * 200 in lines[1]
+    output.emit({"waiting": 3, "messages": held, "behind": [{"of": held}]}, as_json=False)
+    said = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert said[0].split() == ["waiting", "3"]
+    assert said.index("messages") > said.index("behind")
 
 
 @pytest.mark.parametrize(

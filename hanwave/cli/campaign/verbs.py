@@ -146,7 +146,7 @@ def roll_back(
 
 
 def halt(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The campaign.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="The campaign.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Everything, of everybody.")] = False,
     user: Annotated[str | None, typer.Option(metavar="EUI", help="All that goes out under one User ID.")] = None,
     model: Annotated[str | None, typer.Option(metavar="MODEL", help='One model, as in "121D/1111".')] = None,
@@ -183,7 +183,7 @@ def _halt_facts(halted: "Halted", scope: str, *, as_json: bool) -> dict[str, obj
 
 
 def lift(
-    stop: Annotated[int | None, typer.Argument(metavar="[ID]", help="The halt's number (default: list them).")] = None,
+    stop: Annotated[int | None, typer.Argument(metavar="ID", help="The halt's number (default: list them).")] = None,
     reason: Reason = "",
     key: Key = None,
     database: Database = None,
