@@ -5,7 +5,7 @@ each look leaves a note of who looked at which devices; and all of it is read by
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -95,12 +95,14 @@ class HomeDevice:
     eui: str
     called: str
     version: str
+    held: bool
+    """Whether a hold keeps updates away from it: its own, or one on its home, hub, model or region."""
     updates: list[HomeUpdate]
 
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """A home's devices, and whether updates are kept away from it."""
+    """A home's devices, and whether updates are kept away from all of them."""
 
     devices: list[HomeDevice]
     held: bool
@@ -111,11 +113,13 @@ def look(connection: Connection, key: str, actor: str, now: datetime, user_id: s
     rows = _rows(connection, key, user_id)
     document = {"devices": [row.eui for row in rows]}
     notes.add(connection, notes.Said(actor, "lookup", "home", "", document), now)
-    updates = _updates(connection, [row.eui for row in rows], user_id)
+    updates = _updates(connection, document["devices"], user_id)
+    held = _held(connection, document["devices"], now, user_id)
     devices = [
-        HomeDevice(row.eui, CALLED[row.device_type], row.firmware_version, updates.get(row.eui, [])) for row in rows
+        HomeDevice(row.eui, CALLED[row.device_type], row.firmware_version, row.eui in held, updates.get(row.eui, []))
+        for row in rows
     ]
-    return Home(devices, _is_held(connection, rows, now, user_id))
+    return Home(devices, all(device.held for device in devices))
 
 
 def hold_home(
@@ -185,11 +189,10 @@ def _update(row: Any) -> HomeUpdate:
     )
 
 
-def _is_held(connection: Connection, rows: Sequence[Any], now: datetime, user_id: str | None) -> bool:
+def _held(connection: Connection, euis: list[str], now: datetime, user_id: str | None) -> set[str]:
     statement = text(
-        "SELECT EXISTS (SELECT 1 FROM hold WHERE lifted_at IS NULL AND (expires_at IS NULL OR expires_at > :now)"
-        " AND (CAST(:user AS text) IS NULL OR coalesce(user_id, :user) = :user)"
-        " AND ((scope = 'home' AND value = :home) OR (scope = 'device' AND value = ANY(:euis))))"
+        "SELECT d.eui FROM device d WHERE d.eui = ANY(:euis) AND EXISTS (SELECT 1 FROM hold"
+        " WHERE lifted_at IS NULL AND (expires_at IS NULL OR expires_at > :now)"
+        f" AND (CAST(:user AS text) IS NULL OR coalesce(user_id, :user) = :user) AND {holds.ON_DEVICE})"
     )
-    values = {"home": rows[0].premises, "euis": [row.eui for row in rows], "now": now, "user": user_id}
-    return bool(connection.execute(statement, values).scalar_one())
+    return set(connection.execute(statement, {"euis": euis, "now": now, "user": user_id}).scalars())

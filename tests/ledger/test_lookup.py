@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import ProgrammingError
 
-from hanwave.ledger import database, lookup
+from hanwave.ledger import database, holds, lookup
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.standing import Fact, record
 from hanwave.rollout.decide import Outcome
@@ -75,6 +75,21 @@ def test_a_home_is_found_by_its_number_a_device_or_its_key(home, key):
     (planned,) = found.devices[1].updates
     assert planned.said == "Nothing was done yet: an update is planned."
     assert not found.held
+
+
+@pytest.mark.parametrize(
+    ("scope", "column", "held"), [("region", "region", [True, True]), ("device", "eui", [True, False])]
+)
+def test_a_hold_on_more_or_less_than_the_home_is_told_of_its_devices(home, ledger_dsn, scope, column, held):
+    with home.engine.begin() as connection:
+        value = connection.execute(text(f"SELECT {column} FROM device ORDER BY eui LIMIT 1")).scalar_one()
+        holds.place(connection, holds.NewHold(scope, value, "storm", "ann", user_id=US), home.now)
+    found = look(home, MPAN)
+    assert [device.held for device in found.devices] == held
+    assert found.held is all(held)
+    told = run("lookup", MPAN, "--database", ledger_dsn).out
+    assert ("kept away from this home by a hold" in told) is all(held)
+    assert ("kept away from its electricity meter by a hold" in told) is not all(held)
 
 
 def test_another_suppliers_home_is_not_found(home):
