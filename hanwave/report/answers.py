@@ -150,11 +150,13 @@ def _cost(report: Report, rates: Rates) -> str:
     sent = many(sum(each.sent for each in report.requests), "Service Request")
     priced = price(report, rates)
     money = (
-        f"{rates.money(sum(priced.values()))} for {_listed(priced)}" if priced else "not priced: no rates were given"
+        f"{rates.money(sum(priced.values()))} in all for {_listed(priced)}"
+        if priced
+        else "not priced: no rates were given"
     )
     saved = f", worth {rates.money(report.homes.settled * rates.visit)}" if rates.visit is not None else ""
     return (
-        f"{sent} ({money}). Visits avoided: {many(report.homes.settled, 'home')}{saved}."
+        f"{sent} sent; {money}. Visits avoided: {many(report.homes.settled, 'home')}{saved}."
         f" Visits left: {many(report.homes.visits, 'home')}; {report.homes.customers:,} more wait for their customer."
     )
 

@@ -36,7 +36,7 @@ def settled(report: Report) -> str:
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
     axes.set(ylabel="devices settled", ylim=(0, None), xlabel="UTC")
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right", frameon=False)
+    figure.legend(loc="outside right upper", frameon=False)
     return _svg(figure)
 
 
