@@ -226,6 +226,10 @@ class Settings(BaseSettings):
     acb_id: Eui | None = None
     queries: Path | None = None
     """The file of the supplier's own queries, by name (see `hanwave.ledger.queries`)."""
+    response_codes: Path | None = None
+    """A file of YAML that corrects the table of the DCC's response codes, row by row (`hanwave duis codes` shows it)."""
+    alert_codes: Path | None = None
+    """The same for the codes of the DCC's and devices' alerts."""
     temporal: Temporal = Temporal()
     metrics: Metrics = Metrics()
     postgres: Postgres | None = None
@@ -269,7 +273,7 @@ def load() -> Settings:
     _refuse_unknown_variables()
     path = config_file()
     try:
-        return Settings()
+        return _in_force(Settings())
     except ValidationError as error:
         # A misspelt name is also a missing one: the misspelling says more.
         errors = sorted(error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden")
@@ -280,6 +284,26 @@ def load() -> Settings:
         raise SettingsError(f"{path} is not TOML: {error}") from None
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _in_force(settings: Settings) -> Settings:
+    """The settings, once the tables that they correct are."""
+    if settings.response_codes or settings.alert_codes:
+        # Here and not above: most processes correct nothing, and need not wait for lxml.
+        from hanwave.duis import DuisError, codes  # noqa: PLC0415
+
+        try:
+            codes.correct(_text(settings.response_codes), _text(settings.alert_codes))
+        except DuisError as error:
+            raise SettingsError(f"response_codes or alert_codes names a file that is no such table: {error}") from error
+    return settings
+
+
+def _text(path: Path | None) -> str:
+    try:
+        return path.read_text("utf-8-sig") if path else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"the table {path} cannot be read as text in UTF-8: {error}") from error
 
 
 def needed(section: _T | None, name: str) -> _T:

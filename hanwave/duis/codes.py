@@ -45,6 +45,8 @@ class ResponseCode:
     retry: Retry
     who: Who
     action: str
+    unreached: bool = False
+    """Whether the device could not be reached, or did not answer: then a command may have been carried out."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
@@ -84,6 +86,11 @@ class CodeTable:
         """The row of a code; UNKNOWN_CODE (inspect) for one that the table does not have."""
         return self.codes.get(code, UNKNOWN_CODE)
 
+    @property
+    def unreached(self) -> list[str]:
+        """The codes by which DCC says that it could not reach a device, or got no answer."""
+        return [code for code, row in self.codes.items() if row.unreached]
+
 
 @dataclass(frozen=True, slots=True)
 class AlertTable:
@@ -105,25 +112,39 @@ class AlertTable:
         return cls(valid["dcc"], valid["device"])
 
 
+_corrections: dict[str, str] = {}
+
+
+def correct(responses: str = "", alerts: str = "") -> None:
+    """Have this process go by the packaged tables with those override files' texts on top; DuisError, and nothing changes."""
+    CodeTable.load(responses)
+    AlertTable.load(alerts)
+    _corrections.update(responses=responses, alerts=alerts)
+    response_codes.cache_clear()
+    alert_codes.cache_clear()
+
+
+@cache
+def response_codes() -> CodeTable:
+    """The response codes that this process goes by."""
+    return CodeTable.load(_corrections.get("responses"))
+
+
+@cache
+def alert_codes() -> AlertTable:
+    """The alert codes that this process goes by."""
+    return AlertTable.load(_corrections.get("alerts"))
+
+
 def classify(code: str) -> ResponseCode:
-    """The packaged table's row for a response code; inspect for an unknown one."""
-    return _codes().classify(code)
+    """The row of a response code in the table that this process goes by; inspect for an unknown one."""
+    return response_codes().classify(code)
 
 
 def alert(code: str) -> AlertCode:
-    """The packaged tables' row for a DCC Alert code such as N60, or a device's such as 8F72."""
-    tables = _alerts()
+    """The same for a DCC Alert code such as N60, or a device's such as 8F72."""
+    tables = alert_codes()
     return tables.dcc.get(code) or tables.device.get(code.upper(), UNKNOWN_ALERT)
-
-
-@cache
-def _codes() -> CodeTable:
-    return CodeTable.load()
-
-
-@cache
-def _alerts() -> AlertTable:
-    return AlertTable.load()
 
 
 @cache

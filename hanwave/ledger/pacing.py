@@ -12,12 +12,13 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from hanwave.duis.codes import response_codes
 from hanwave.ledger import budgets, throttle
 from hanwave.ledger.campaigns import Frame
 from hanwave.ledger.checks import exposed
 from hanwave.ledger.tables.campaigns import REACHED, UNREACHED
 from hanwave.rollout.events import Leg
-from hanwave.rollout.pace import COMMUNICATION, Answers, Pace, allowance, rate
+from hanwave.rollout.pace import Answers, Pace, allowance, rate
 
 PICK_AGAIN = timedelta(minutes=5)
 """A device that was given its turn and made nothing of it (its signal was lost) is given it again after this long."""
@@ -44,7 +45,7 @@ _ANY_UNREACHED = text(
 
 def slowed(connection: Connection, pace: Pace, now: datetime) -> dict[str, float]:
     """The regions whose devices could not be reached lately, with the activations a second that each has now."""
-    values = {"since": now - LOOK_BACK, "codes": list(COMMUNICATION)}
+    values = {"since": now - LOOK_BACK, "codes": response_codes().unreached}
     if not connection.execute(_ANY_UNREACHED, values).scalar_one():
         return {}
     answers: defaultdict[str, list[Answers]] = defaultdict(list)

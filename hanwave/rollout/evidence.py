@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Final
 
 from hanwave import duis, gbcs
+from hanwave.duis import codes
 from hanwave.errors import HanwaveError
 from hanwave.firmware.terms import version_digits
 from hanwave.identifiers import EUI64, RequestID
@@ -103,7 +104,6 @@ _LEGS = {
     "8.2": Leg.INVENTORY,
 }
 _BATCHES = frozenset({"11.1", "11.4", "8.2"})  # non-device services: the RequestID names the Access Control Broker
-_UNREACHED = frozenset({"E20", "E21", "E30", "E31"})
 _CODES = {
     "11.3": frozenset({gbcs.MessageCode.CS06}),
     "11.2": frozenset({gbcs.MessageCode.ECS52, gbcs.MessageCode.GCS38, gbcs.MessageCode.CS08}),
@@ -118,7 +118,7 @@ def _response(message: duis.Response, body: duis.ResponseMessage, check: DeviceC
     eui = None if reference in _BATCHES else request_id.target
     base = Finding(eui, Kind.HEARD, message.at, Evidence.DEVICE, message.code, _LEGS.get(reference), request_id)
     if message.code.startswith("E"):
-        kind = Kind.UNREACHED if message.code in _UNREACHED else Kind.REFUSED
+        kind = Kind.UNREACHED if codes.classify(message.code).unreached else Kind.REFUSED
         return (replace(base, kind=kind, evidence=Evidence.DCC, detail=message.code),) if base.leg else ()
     if reference not in _CODES:
         has_payload = isinstance(body.content, duis.GBCSPayload | duis.FutureDatedDeviceAlert)

@@ -15,8 +15,6 @@ from pydantic import Field
 
 from hanwave.rollout.terms import Duration, Strict
 
-COMMUNICATION = ("E20", "E21", "E30", "E31")
-"""What the DCC says where it could not reach a device, or got no answer (domain 2.5)."""
 STEPS = 10
 """Good samples that bring a region from its floor to what the policy allows."""
 

@@ -1,9 +1,19 @@
 import pytest
 
+from hanwave import settings
 from hanwave.duis import DuisError, codes
 from hanwave.duis.codes import AlertTable, CodeTable, Retry, Who
+from hanwave.rollout.events import Kind
+from hanwave.rollout.evidence import findings
+from tests.support.messages import asked, error
 
 pytestmark = pytest.mark.unit
+
+
+@pytest.fixture(autouse=True)
+def as_shipped():
+    yield
+    codes.correct()
 
 
 def test_the_firmware_codes_are_there():
@@ -90,3 +100,39 @@ def test_a_wrong_override_is_refused_by_its_key(override, sentence):
 def test_a_wrong_alert_override_is_refused_by_its_key(override, sentence):
     with pytest.raises(DuisError, match=sentence):
         AlertTable.load(override)
+
+
+NEW = "E4711: {meaning: The hub is away, confidence: V, retry: backoff, who: hanwave, action: Wait., unreached: true}"
+
+
+def test_a_correction_is_what_this_process_goes_by():
+    assert codes.response_codes().unreached == ["E20", "E21", "E30", "E31"]
+    codes.correct(f"E31: {{unreached: false}}\n{NEW}", "dcc: {N64: {meaning: Another}}")
+    assert codes.response_codes().unreached == ["E20", "E21", "E30", "E4711"]
+    assert (codes.classify("E4711").retry, codes.alert("N64").meaning) == (Retry.BACKOFF, "Another")
+    codes.correct()
+    assert codes.classify("E4711") == codes.UNKNOWN_CODE
+
+
+@pytest.mark.parametrize("wrong", [("E1: {retry: often}", ""), ("", "dcc: {N60: {meanings: x}}")])
+def test_a_wrong_correction_changes_nothing(wrong):
+    codes.correct(NEW)
+    with pytest.raises(DuisError, match="wrong"):
+        codes.correct(*wrong)
+    assert codes.classify("E4711").unreached
+
+
+def test_settings_name_the_corrections(tmp_path, monkeypatch):
+    table = tmp_path / "codes.yaml"
+    table.write_text(NEW)
+    monkeypatch.setenv("HANWAVE_RESPONSE_CODES", str(table))
+    settings.load()
+    assert codes.classify("E4711").unreached
+    (found,) = findings(error(asked(), "E4711"))
+    assert found.kind is Kind.UNREACHED
+    table.write_text("E4711: 5")
+    with pytest.raises(settings.SettingsError, match="names a file that is no such table: the table's key 'E4711'"):
+        settings.load()
+    table.unlink()
+    with pytest.raises(settings.SettingsError, match=r"the table .*codes\.yaml cannot be read"):
+        settings.load()

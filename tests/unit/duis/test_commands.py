@@ -105,6 +105,14 @@ def test_a_person_sees_how_many_devices(file):
     assert all(str(device) in whole for device in DEVICES)
 
 
+def test_what_a_code_means_is_told_for_responses_and_alerts():
+    assert facts("codes", "E20")["E20"] | {"retry": "backoff", "unreached": True} == facts("codes", "E20")["E20"]
+    assert facts("codes", "8f72")["8f72"]["confidence"] == "V"
+    assert facts("codes", "N60")["N60"]["structure"] == "CSPFirmwareDeliveryStatus"
+    assert facts("codes", "E4711")["E4711"]["retry"] == "inspect"
+    assert {"I0", "E110102", "W110401"} <= facts("codes").keys()
+
+
 def test_a_claimed_signer_is_shown_as_unverified(file, identity):
     path = file(sign(Request.of(ID, ReadFirmwareVersion()), identity.key, identity.certificate, NOW))
     shown = facts("read", path)
