@@ -2,13 +2,11 @@
 
 import csv
 import json
-import sys
 from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import text
 
-from hanwave.cli.main import main
 from hanwave.ledger import budgets, retrying
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.standing import Fact, record
@@ -16,6 +14,7 @@ from hanwave.rollout.events import Event, Evidence, Kind, Leg
 from hanwave.rollout.policy import Policy, Wave
 from hanwave.rollout.request import CampaignRequest
 from tests.ledger.test_permit_and_outbox import activate, hold_image, say, send
+from tests.support import command
 from tests.support.ledger import US, World, eui
 
 pytestmark = pytest.mark.ledger
@@ -25,21 +24,10 @@ YAML = f"- {{user_id: {US}, variant: 11.3, period: 24h, limit: 1000, reserve: 50
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path, ledger_dsn):
+def run(monkeypatch, tmp_path, ledger_dsn):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HANWAVE_POSTGRES__DSN", ledger_dsn)
-
-    def run(*arguments: str):
-        monkeypatch.setattr(sys, "argv", ["hanwave", *arguments])
-        code = 0
-        try:
-            main()
-        except SystemExit as exit_:
-            code = exit_.code or 0
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
+    return command.run
 
 
 def done(run, *arguments: str):

@@ -1,15 +1,14 @@
 """The commands over the ledger: what they print, what they keep, and one sentence for what is wrong, with nothing kept."""
 
 import json
-import sys
 
 import pytest
 from sqlalchemy import text
 
-from hanwave.cli.main import main
 from hanwave.firmware.document import release_to_dict
 from hanwave.firmware.life import Stage
 from hanwave.ledger import audit
+from tests.support import command
 from tests.support.fleet import ROW, fleet, row
 from tests.support.ledger import eui
 from tests.unit.firmware.making import BODY, expired_supplier, release, signed, supplier
@@ -20,20 +19,10 @@ TABLES = ("device", "release", "signed_image", "cpl_entry", "hold", "note")
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path, ledger_dsn):
+def run(monkeypatch, tmp_path, ledger_dsn):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HANWAVE_POSTGRES__DSN", ledger_dsn)
-
-    def run(*arguments: str):
-        monkeypatch.setattr(sys, "argv", ["hanwave", *arguments])
-        code = 0
-        try:
-            main()
-        except SystemExit as exit_:
-            code = exit_.code or 0
-        return code, *capsys.readouterr()
-
-    return run
+    return command.run
 
 
 @pytest.fixture

@@ -1,15 +1,13 @@
 """The commands that draw plans, compare them, and list what the fleet runs."""
 
 import json
-import sys
-from typing import Any
 
 import pytest
 
-from hanwave.cli.main import main
 from hanwave.ledger import planning
 from hanwave.ledger.exposure import exposure
 from tests.ledger.test_planning import change, enter, request
+from tests.support import command
 from tests.support.ledger import US, World, eui
 
 pytestmark = pytest.mark.ledger
@@ -23,21 +21,11 @@ def world(world: World) -> World:
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path, ledger_dsn, world):
+def run(monkeypatch, tmp_path, ledger_dsn, world):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HANWAVE_POSTGRES__DSN", ledger_dsn)
     monkeypatch.setenv("HANWAVE_USER_ID", US)
-
-    def run(*arguments: str):
-        monkeypatch.setattr(sys, "argv", ["hanwave", *arguments])
-        code: Any = 0
-        try:
-            main()
-        except SystemExit as exit_:
-            code = exit_.code or 0
-        return code, *capsys.readouterr()
-
-    return run
+    return command.run
 
 
 @pytest.fixture

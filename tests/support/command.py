@@ -4,14 +4,13 @@ import asyncio
 import io
 import sys
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from typing import NamedTuple
 from unittest.mock import patch
 
 from hanwave.cli.main import main
 
 
-@dataclass
-class Ran:
+class Ran(NamedTuple):
     code: int
     out: str
     err: str

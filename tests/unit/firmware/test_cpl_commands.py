@@ -1,31 +1,21 @@
 import json
-import sys
+from functools import partial
 
 import pytest
 import yaml
 
-from hanwave.cli.main import main
 from hanwave.firmware.columns import default_map_text, read_column_map
+from tests.support import command
 from tests.unit.firmware.test_cpl import GOOD, HEADER
 
 pytestmark = pytest.mark.unit
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
+def run(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "map.yaml").write_text(default_map_text())
-
-    def run(*arguments: str):
-        monkeypatch.setattr(sys, "argv", ["hanwave", "cpl", *arguments])
-        code = 0
-        try:
-            main()
-        except SystemExit as exit_:
-            code = exit_.code or 0
-        return code, *capsys.readouterr()
-
-    return run
+    return partial(command.run, "cpl")
 
 
 def test_a_good_file_is_counted(run, tmp_path):

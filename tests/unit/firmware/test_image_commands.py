@@ -1,15 +1,14 @@
 import json
-import sys
 from datetime import timedelta
 
 import pytest
 
-from hanwave.cli.main import main
 from hanwave.firmware.elements import SubElement, ZigbeeImage
 from hanwave.firmware.header import header_string
 from hanwave.firmware.image import Form, OtaImage, manufacturer_image_hash
 from hanwave.firmware.terms import HardwareRange
 from hanwave.identifiers import EUI64
+from tests.support import command
 from tests.unit.firmware.making import BODY, NOW, expired_supplier, header, signed, supplier, unsigned
 
 pytestmark = pytest.mark.unit
@@ -31,7 +30,7 @@ HASH = manufacturer_image_hash(BODY).hex()
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
+def run(monkeypatch, tmp_path):
     """Run `hanwave image ...` in a folder with keys and images: its exit code, JSON answer (or none) and sentence."""
     monkeypatch.chdir(tmp_path)
     for name, who in (("ours", supplier()), ("theirs", supplier(2)), ("late", expired_supplier())):
@@ -42,14 +41,7 @@ def run(monkeypatch, capsys, tmp_path):
     (tmp_path / "ppmid.ota").write_bytes(unsigned().pack())
 
     def run(*arguments: str, as_json: bool = True):
-        words = ["hanwave", "image", *arguments, *(["--json"] if as_json else [])]
-        monkeypatch.setattr(sys, "argv", words)
-        code = 0
-        try:
-            main()
-        except SystemExit as exit_:
-            code = exit_.code or 0
-        out, err = capsys.readouterr()
+        code, out, err = command.run("image", *arguments, *(["--json"] if as_json else []))
         return code, json.loads(out) if as_json and out else out, err
 
     return run
