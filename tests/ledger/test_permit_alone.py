@@ -6,11 +6,12 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from hanwave.ledger import outbox, permit, stops
+from hanwave.ledger import budgets, outbox, permit, stops
+from hanwave.rollout.budget import Threshold
 from hanwave.rollout.events import Kind, Leg
 from hanwave.rollout.policy import ActivationMode, Policy, Wave
 from tests.ledger.test_permit_and_outbox import activate, distribute, halt, hold_image, say, send
-from tests.support.ledger import ACB, HASH, World
+from tests.support.ledger import ACB, HASH, US, World
 
 pytestmark = pytest.mark.ledger
 BUSY = "its home has another update under way"
@@ -117,12 +118,12 @@ def test_no_more_is_dated_by_all_campaigns_at_once_than_can_be_cancelled_before_
             say(world, update_id, Kind.VERIFIED, Leg.DISTRIBUTE, detail=HASH)
     asked: dict[int, permit.Permit] = {}
 
-    def ask(name: str, update_id: int) -> None:
+    def date(name: str, update_id: int) -> None:
         with world.engine.begin() as connection:
             request = permit.Ask(name, 1, Leg.ACTIVATE, [update_id], "11.3")
             asked[update_id] = permit.ask(connection, request, world.now)
 
-    threads = [threading.Thread(target=ask, args=(name, each)) for name in ids for each in ids[name]]
+    threads = [threading.Thread(target=date, args=(name, each)) for name in ids for each in ids[name]]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -134,5 +135,58 @@ def test_no_more_is_dated_by_all_campaigns_at_once_than_can_be_cancelled_before_
     }
     refused = next(each for each in ids["summer"] + ids["spring"] if asked[each].refused)
     world.now += lead  # the five have fallen due
-    ask("summer" if refused in ids["summer"] else "spring", refused)
+    date("summer" if refused in ids["summer"] else "spring", refused)
     assert asked[refused].granted == (refused,)
+
+
+def limit(world: World, most: int, variant: str) -> None:
+    threshold = Threshold.model_validate(
+        {"user_id": US, "variant": variant, "period": "24h", "limit": most, "reserve": 0}
+    )
+    with world.engine.begin() as connection:
+        budgets.import_thresholds(connection, [threshold], "ann", world.now)
+
+
+def ask(world: World, leg: Leg, variant: str, update_id: int) -> permit.Permit:
+    with world.engine.begin() as connection:
+        return permit.ask(connection, permit.Ask("spring", 1, leg, [update_id], variant), world.now)
+
+
+def to_read(world: World) -> list[int]:
+    """Updates of which nobody knows whether they activated."""
+    ids = hold_image(world, 2)
+    for update_id in ids:
+        send(world, activate(world, update_id).outbox_id)
+    world.later(days=2)
+    for update_id in ids:
+        say(world, update_id, Kind.OVERDUE, Leg.ACTIVATE)
+    return ids
+
+
+def to_withdraw(world: World) -> list[int]:
+    """Updates whose future-dated activations a halt withdraws."""
+    dated = Policy(waves=(Wave(share=1),), activation=ActivationMode.FUTURE_DATED)
+    ids = hold_image(world, 2, dated)
+    for update_id in ids:
+        send(world, activate(world, update_id).outbox_id)
+    halt(world, stops.Scope("all"))
+    return ids
+
+
+@pytest.mark.parametrize(
+    ("leg", "variant", "most", "prepared"),
+    [
+        (Leg.READ, "11.2", 1, to_read),
+        (Leg.INVENTORY, "8.2", 1, to_read),
+        (Leg.WITHDRAW, "11.3", 3, to_withdraw),  # two activations count too
+    ],
+)
+def test_what_looks_and_what_withdraws_waits_for_room_under_the_threshold_too(world, leg, variant, most, prepared):
+    first, second = prepared(world)
+    limit(world, most, variant)
+    assert ask(world, leg, variant, first).granted == (first,)
+    refused = ask(world, leg, variant, second)
+    assert refused.granted == ()
+    assert refused.refused[second].reason.startswith(f"the budget of SR {variant} is used: {most} of {most} in ")
+    limit(world, most + 1, variant)
+    assert ask(world, leg, variant, second).granted == (second,)
