@@ -12,9 +12,10 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from hanwave.identifiers import EUI64
-from hanwave.ledger import budgets, eligible, home_order, windows, withdrawal
+from hanwave.ledger import budgets, campaigns, eligible, home_order, windows, withdrawal
 from hanwave.ledger.campaigns import SHADOW, Frame
 from hanwave.ledger.standing import Folded
+from hanwave.rollout import tallies
 from hanwave.rollout.decide import Step
 from hanwave.rollout.device import EXPOSED, State
 from hanwave.rollout.events import Leg
@@ -151,17 +152,29 @@ def _under_cap(connection: Connection, case: Case, devices: list[Folded]) -> Ref
     cap = frame.policy.of_wave(request.wave).exposure_cap
     room = max(0, cap - exposed(connection, frame, request.wave))
     new = [d.update_id for d in devices if d.hop == 1 and d.standing.state not in _exposing(frame)]
-    return _all(new[room:], f"the wave's exposure cap of {cap} is reached")
+    if not (over := new[room:]):
+        return {}
+    silent = _lost(connection, frame, request.wave)
+    why = f": {silent} devices more than its gate bears fell silent, and keep their places" if silent else ""
+    return _all(over, f"the wave's exposure cap of {cap} is reached{why}")
 
 
 def exposed(connection: Connection, frame: Frame, wave: int) -> int:
-    """Devices of a wave that are activated or in flight and not settled (for PPMIDs, from the request on)."""
+    """Devices of a wave that are activated or in flight and not settled (for PPMIDs, from the request on).
+
+    Of those that ended in silence only so many count as are more than the wave's gate bears.
+    """
     statement = text(
         "SELECT count(*) FROM campaign_device WHERE campaign = :campaign AND wave = :wave AND"
         + (_IN_ANY_HOP if frame.longer else " state = ANY(:states)")
     )
     values = {"campaign": frame.name, "wave": wave, "states": sorted(map(str, _exposing(frame)))}
-    return int(connection.execute(statement, values).scalar_one())
+    return int(connection.execute(statement, values).scalar_one()) + _lost(connection, frame, wave)
+
+
+def _lost(connection: Connection, frame: Frame, wave: int) -> int:
+    funnel = campaigns.funnel(connection, frame.name, wave)
+    return tallies.lost(funnel, frame.policy.of_wave(wave).gate, frame.device_type)
 
 
 # In a later hop a device runs what the hop before it brought.

@@ -16,7 +16,6 @@ from sqlalchemy import Connection, text
 from hanwave.ledger import budgets, campaigns, metrics, quarantine, refusal_counts, webhooks
 from hanwave.rollout import tallies
 from hanwave.rollout.bounds import lower
-from hanwave.rollout.gate import ORDINARY_SILENCE
 
 OTHER = "other"
 _DAY = 86_400
@@ -193,10 +192,9 @@ def _evidence(connection: Connection, campaign: str, wave: int, labels: tuple[st
     """Silence and harm against what the wave's gate tolerates; the gate itself also looks at regions and baselines."""
     gate, frame = campaigns.gate(connection, campaign, wave), campaigns.frame(connection, campaign)
     counts = tallies.counts(campaigns.funnel(connection, campaign, wave))
-    ordinary = ORDINARY_SILENCE[frame.device_type] if gate.ordinary is None else gate.ordinary
     # A device that has not ended is not silent yet, while the wave runs.
     silent = type(counts)(settled=counts.settled, silent=counts.silent).silence
-    limit = min(1.0, ordinary + gate.silence)
+    limit = tallies.borne(gate, frame.device_type)
     yield Reading("wave_silent_ratio", labels, silent.point)
     yield Reading("wave_silent_limit_ratio", labels, limit)
     if silent.point > limit:

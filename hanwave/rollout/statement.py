@@ -59,7 +59,8 @@ class WaveStatement:
     confidence: float
     """Of its gate."""
     most_hurt: int
-    """Devices that could be hurt before a stop: what its exposure cap lets be activated and not settled."""
+    """Devices that could be hurt before a stop, beyond what its gate bears: what its exposure cap lets be activated and not
+    settled."""
 
 
 @dataclass(frozen=True, slots=True)

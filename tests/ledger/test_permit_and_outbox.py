@@ -114,6 +114,20 @@ def test_a_device_is_never_in_two_updates(world):
     assert {each.reason for each in refused.refused.values()} == {"in another update"}
 
 
+def test_devices_that_fell_silent_keep_their_places_under_the_cap(world):
+    """Else an image that silences its devices, which opens no breaker, would go on through the whole wave."""
+    first, second, third = hold_image(world, 3, Policy(waves=(Wave(share=1),), exposure_cap=2))
+    for update_id in (first, second):
+        send(world, activate(world, update_id).outbox_id)
+    assert activate(world, third).refused[third].reason == "the wave's exposure cap of 2 is reached"
+    for update_id in (first, second):
+        say(world, update_id, Kind.CLOSED, detail="quiet")
+    told = (
+        "the wave's exposure cap of 2 is reached: 2 devices more than its gate bears fell silent, and keep their places"
+    )
+    assert activate(world, third).refused[third].reason == told
+
+
 def test_a_home_takes_one_image_at_a_time(world):
     ids = world.campaign(world.fleet(4, homes=2))
     granted = distribute(world, ids)

@@ -28,6 +28,7 @@ class WaveGate:
         """Begin with nothing; ordinary: the silence of devices without the update."""
         self._gate, self._kind, self._ordinary = gate, kind, ordinary
         self._strata: list[Counter[str]] = [Counter() for _ in range(strata)]
+        self._ended: Counter[str] = Counter()
         self._seen: Counter[str] = Counter()
         self._looked = 0
 
@@ -42,6 +43,12 @@ class WaveGate:
     def ended(self, stratum: int, end: str, devices: int) -> None:
         """So many of a stratum ended in that way."""
         self._strata[stratum][end] += devices
+        self._ended[end] += devices
+
+    @property
+    def lost(self) -> int:
+        """How many keep their places under the cap though they ended."""
+        return tallies.lost(self._ended, self._gate, self._kind)
 
     def breaks(self) -> bool:
         """Whether the breaker opens, harm having been seen since it was last asked."""

@@ -142,7 +142,12 @@ class _Run:
             for leg in LEGS:
                 self._serve(leg)
         if not self._over:
-            self._hold("never ends: its windows or its budget let nothing through")
+            why = (
+                "its cap is full of silent devices"
+                if self._gate.lost
+                else "its windows or its budget let nothing through"
+            )
+            self._hold(f"never ends: {why}")
         return self._found
 
     @property
@@ -218,7 +223,7 @@ class _Run:
         waiting, again = (sum(lines[leg][place].length for place in places) for lines in (self._lines, self._again))
         rooms = [float(waiting + again)]
         if self._exposes(leg):
-            free = max(0, self._cap - self._exposed)
+            free = max(0, self._cap - self._exposed - self._gate.lost)
             rooms += [min(free, waiting) + again, math.ceil(self._policy.pace.overall * self._rules.tick)]
         of_variant = [budget for budget in self._budgets if budget.variant == self._variant(leg)]
         return min(rooms + [budget.fitting(waiting + again, self._seconds) for budget in of_variant])

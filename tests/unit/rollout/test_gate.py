@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from hanwave.rollout import tallies
 from hanwave.rollout.bounds import Share
 from hanwave.rollout.gate import (
     EXPECTED,
@@ -262,3 +263,30 @@ def test_the_breaker_opens_at_the_first_failure_where_nothing_went_well_and_not_
 def test_images_that_verified_do_not_drown_activations_that_failed():
     assert breaker(Progress(failed=2, activated=0, verified=5000), Gate())
     assert not breaker(Progress(refused=2, verified=5000), Gate())
+
+
+@pytest.mark.parametrize(
+    ("settled", "quiet", "unknown", "kept"),
+    [
+        (0, 0, 0, 0),
+        (0, 1, 0, 0),
+        (0, 1, 1, 2),
+        (100, 7, 0, 0),
+        (100, 12, 0, 0),
+        (100, 20, 10, 21),
+        (10**6, 69_000, 0, 0),
+    ],
+)
+def test_who_fell_silent_keeps_a_place_under_the_cap_once_it_is_proven_that_too_many_do(settled, quiet, unknown, kept):
+    funnel = {"settled": settled, "closed:quiet": quiet, "closed:unknown": unknown, "unknown": 50, "planned": 50}
+    assert tallies.lost(funnel, Gate(), DeviceType.ESME) == kept
+
+
+@given(st.integers(0, 300), st.integers(0, 300), st.sampled_from(DeviceType))
+def test_one_more_silent_frees_no_place_and_one_more_settled_takes_none(settled, silent, kind):
+    def kept(settled: int, silent: int) -> int:
+        return tallies.lost({"settled": settled, "closed:quiet": silent}, Gate(), kind)
+
+    assert 0 <= kept(settled, silent) <= silent
+    assert kept(settled, silent) <= kept(settled, silent + 1)
+    assert kept(settled + 1, silent) <= kept(settled, silent)

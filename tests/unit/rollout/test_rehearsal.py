@@ -139,6 +139,14 @@ def test_a_bad_image_exposes_the_first_wave_alone():
     assert found.exposed == 100
 
 
+def test_an_image_that_silences_its_devices_goes_no_further_than_the_cap_within_a_wave():
+    found = run(harm=QUIET, sizes=(1000,), policy=POLICY.model_copy(update={"exposure_cap": 60}))
+    assert found.verdicts == ["never ends: its cap is full of silent devices"]
+    assert found.exposed <= 60 / (1 - 0.32) + 1  # the gate bears 30 % more than the ordinary 2 %
+    some = run(harm=QUIET.model_copy(update={"share": 0.2}), sizes=(400,))
+    assert some.exposed == 400  # less than it bears keeps nobody's place
+
+
 def test_a_loud_one_trips_the_breaker_before_the_cap_was_filled_twice():
     found = run(harm=QUIET.model_copy(update={"loud": True}), sizes=(1000,))
     assert found.verdicts == ["breaker"]
