@@ -2,10 +2,12 @@
 
 import json
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import text
 
+from hanwave.client import rehearsing
 from hanwave.ledger import behaviour, forecasts, planning, progress, waves
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.standing import Fact, record
@@ -152,6 +154,8 @@ def test_a_forecast_says_what_a_good_image_comes_to(fleet):
 @pytest.fixture
 def command(monkeypatch, ledger_dsn, tmp_path):
     """`hanwave campaign rehearse` over the test's ledger, of the request above."""
+    # No number of courses is asserted, and to draw the usual four thousand took a minute where the machine was busy.
+    monkeypatch.setattr(rehearsing, "forecast", partial(forecast, courses=100))
     monkeypatch.setenv("HANWAVE_POSTGRES__DSN", ledger_dsn)
     monkeypatch.setenv("HANWAVE_USER_ID", str(US))
     file = tmp_path / "request.json"
