@@ -6,6 +6,7 @@ thresholds that is half in force would be worse than none.
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import PurePath
 from typing import Annotated, Any, TypeVar
@@ -46,8 +47,8 @@ class _Others(Strict):
 def read_thresholds(data: bytes, name: str) -> list[Threshold]:
     """The thresholds of a file (a list of YAML, or CSV with a header, by its ending); BudgetFileError."""
     found = _read(Threshold, _yaml(data, name) if _is_yaml(name) else _csv(data, name), name)
-    keys = [(each.user_id, each.variant, each.period) for each in found]
-    if twice := next((key for key in keys if keys.count(key) > 1), None):
+    keys = Counter((each.user_id, each.variant, each.period) for each in found)
+    if twice := next((key for key, times in keys.items() if times > 1), None):
         raise BudgetFileError(f"{name} has SR {twice[1]} of {twice[0]} in {twice[2]} twice: one threshold a period")
     return found
 

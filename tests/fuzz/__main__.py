@@ -23,7 +23,7 @@ def fuzz(name: str, seconds: int, corpus: Path) -> None:
     import atheris  # noqa: PLC0415 - what it instruments may not be imported before
 
     with atheris.instrument_imports(include=["hanwave"]):
-        from tests.fuzz.targets import TARGETS  # noqa: PLC0415
+        from tests.fuzz.test_targets import TARGETS  # noqa: PLC0415
     target = TARGETS[name]
     for seed in target.seeds():
         (corpus / hashlib.sha256(seed).hexdigest()).write_bytes(seed)

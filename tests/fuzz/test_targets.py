@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from tests.fuzz.targets import TARGETS
+from tests.fuzz import files
+from tests.fuzz.targets import TARGETS as READERS
 
 pytestmark = pytest.mark.unit
 
@@ -27,6 +28,11 @@ TOKENS = [
     b"{",
     b": ",
 ]
+
+
+TARGETS = {**READERS, **files.TARGETS}
+# What people's files are read by is no part of the fast set.
+NAMES = [*READERS, *(pytest.param(name, marks=pytest.mark.long) for name in files.TARGETS)]
 
 
 def mutated(data: bytes, seeds: list[bytes], chance: random.Random) -> bytes:
@@ -52,12 +58,12 @@ def mutated(data: bytes, seeds: list[bytes], chance: random.Random) -> bytes:
     return data
 
 
-@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_seed_is_read(name):
     assert all(TARGETS[name].accepts(seed) for seed in TARGETS[name].seeds())
 
 
-@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_mutated_seed_is_refused_by_the_packages_error_or_read_rightly(name):
     target, chance = TARGETS[name], random.Random(name)
     seeds = target.seeds()
