@@ -154,7 +154,21 @@ def install(world: World, occasion: Occasion) -> bool:
     if world.strike(Fault.SUCCESS_THEN_QUIET, occasion):
         device.quiet_version = version
     world.note(device, "activated", request_id, version)
+    if device.device_type == "ESME" and world.strike(Fault.POWER_CUT, occasion):
+        _cut_power(world, occasion)
     return True
+
+
+def _cut_power(world: World, occasion: Occasion) -> None:
+    """The hub loses its power with its meter (domain 5.6): nobody behind it answers until that is back."""
+    device = occasion.device
+    until = world.clock() + world.delay("dark", device, occasion.attempt)
+    others = list(world.store.devices("WHERE hub = ? AND eui <> ?", device.hub, device.eui))
+    for each in (device, *others):
+        each.unplugged_until = max(each.unplugged_until, until)
+        # The DCC tells the network operator, by AD1, and no supplier.
+        world.note(each, "without power", occasion.request_id, "AD1")
+    world.store.save(*others)
 
 
 def _is_lost(world: World, occasion: Occasion) -> bool:

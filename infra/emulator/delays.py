@@ -14,7 +14,7 @@ from infra.emulator.errors import EmulatorError
 
 Range = tuple[float, float]
 LEGS = frozenset(
-    {"deliver", "transfer", "install", "answer", "reboot", "timeout", "retry", "hold", "late", "reorder"},
+    {"deliver", "transfer", "install", "answer", "reboot", "timeout", "retry", "hold", "late", "reorder", "dark"},
 )
 _PROFILES = TypeAdapter(dict[str, dict[str, Range]])
 

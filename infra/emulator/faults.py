@@ -37,6 +37,7 @@ class Fault(StrEnum):
     KEEPS_OLD_IMAGE = "keeps_old_image"
     SUCCESS_THEN_QUIET = "success_then_quiet"
     LOAD_STUCK_ON = "load_stuck_on"
+    POWER_CUT = "power_cut"
     CHANGE_OF_SUPPLIER = "change_of_supplier"
 
 

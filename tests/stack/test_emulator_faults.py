@@ -157,6 +157,18 @@ async def test_load_stuck_on_stands_in_the_books(world: Lab):
     assert _outcome(await world.receiver.wait("I0")).succeeded
 
 
+async def test_power_cut_silences_all_behind_the_hub_until_it_is_back(world: Lab):
+    await world.faults({"fault": "power_cut"})
+    assert (await _ran(world, ESME)).version == NEW
+    stories = [(await world.device(each)).story for each in (ESME, GSME, HCALCS, PPMID)]
+    assert all(any(line["what"] == "without power" for line in story) for story in stories)
+    await world.supplier.distribute(NEW, PPMID)
+    await world.receiver.wait("8F8B")
+    at = {line["what"]: line["at"] for line in (await world.device(PPMID)).story}
+    # The image waited for its device: the profile says a second.
+    assert at["transferred"] - at["without power"] >= 1
+
+
 async def test_delivery_failure_is_n61_and_the_image_may_be_sent_again(world: Lab):
     await world.faults({"fault": "delivery_failure", "attempts": [1]})
     await world.supplier.distribute(NEW, ESME)
