@@ -99,9 +99,9 @@ class WaveActivities:
     @activity.defn(no_thread_cancel_exception=True)
     def close_wave(self, ref: WaveRef) -> Judgement:
         """Judge the wave, with what its service checks say now, and keep the verdict."""
-        services = service_checks.run(self.ledger, ref.campaign, ref.wave, now())
+        found = service_checks.run(self.ledger, ref.campaign, ref.wave, now())
         with self.ledger.begin() as connection:
-            return judging.close_wave(connection, ref.campaign, ref.wave, now(), services)
+            return judging.close_wave(connection, ref.campaign, ref.wave, now(), found.services, found.observed)
 
     @activity.defn
     async def start_devices(self, devices: Devices) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, text
 
 from hanwave.ledger import campaigns, leavers, queries
 from hanwave.ledger.queries import PromQuery, QueryError
-from hanwave.rollout.soak import Answer, Service, compare
+from hanwave.rollout.soak import Answer, Observed, Service, compare
 
 _AT_ONCE = 1000
 """Devices in one statement: it is to answer within its second."""
@@ -23,6 +23,14 @@ _FEWEST, _MOST = 1000, 20_000
 """Of those not updated, at least and at most so many are asked: what befalls them is then known to some 1 %."""
 
 _Told = Mapping[str, tuple[bool | None, bool | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What the checks of a gate came to, and what they told of each updated device that did its job before."""
+
+    services: tuple[Service, ...] = ()
+    observed: tuple[Observed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,27 +43,29 @@ class _Asked:
     now: datetime
 
 
-def run(ledger: Engine, campaign: str, wave: int, now: datetime) -> tuple[Service, ...]:
+def run(ledger: Engine, campaign: str, wave: int, now: datetime) -> Checked:
     """The answers of the service checks that a wave's gate names, at that time (aware UTC). No transaction is kept open."""
     with ledger.begin() as connection:
         wanted = campaigns.gate(connection, campaign, wave).services
         if not wanted:
-            return ()
+            return Checked()
         asked = _asked(connection, campaign, wave, now)
-    return tuple(_service(name, tolerable, asked) for name, tolerable in wanted.items())
+    found = [_service(name, tolerable, asked) for name, tolerable in wanted.items()]
+    return Checked(tuple(each for each, _ in found), tuple(one for _, observed in found for one in observed))
 
 
-def _service(name: str, tolerable: float, asked: _Asked) -> Service:
+def _service(name: str, tolerable: float, asked: _Asked) -> tuple[Service, list[Observed]]:
     try:
         told = _ask(name, asked)
     except QueryError as error:
-        return Service(name, tolerable, problem=str(error))
+        return Service(name, tolerable, problem=str(error)), []
     answers = [
         Answer(region, updated, *told.get(eui, (None, None)))
         for updated, group in ((True, asked.updated), (False, asked.others))
         for eui, region in group.items()
     ]
-    return compare(name, tolerable, answers)
+    did = {eui: told[eui][1] for eui in asked.updated if eui in told and told[eui][0]}
+    return compare(name, tolerable, answers), [Observed(eui, name, bool(now)) for eui, now in did.items()]
 
 
 _UPDATED = text(

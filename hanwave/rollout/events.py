@@ -100,6 +100,8 @@ class Kind(StrEnum):
     """The device runs version (11.2, or the DCC's inventory by 8.2: the evidence class tells)."""
     HEARD = "heard"
     """The device said something, whatever it was."""
+    SERVICE = "service"
+    """A service check told whether the device still does its job; detail is the check's name, and what it told."""
 
     # How it ends.
     CANCELLED = "cancelled"

@@ -43,6 +43,18 @@ class Answer:
     now: bool | None
 
 
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What a check told, at judging, of an updated device that did its job before."""
+
+    eui: str
+    check: str
+    works: bool
+
+    def __str__(self) -> str:
+        return f"{self.check}: it {'still does' if self.works else 'stopped doing'} its job"
+
+
 def compare(name: str, tolerable: float, answers: Iterable[Answer]) -> Service:
     """A service check's answers as shares by region, of the devices that did their job before."""
     counted: Counter[tuple[str, bool]] = Counter()

@@ -14,7 +14,7 @@ from hanwave.rollout.bounds import Share
 from hanwave.rollout.gate import Judgement, Verdict
 from hanwave.rollout.policy import Gate
 from tests.support.judging import DAY, begin, close, explained, settle
-from tests.support.ledger import World
+from tests.support.ledger import World, eui
 
 pytestmark = pytest.mark.ledger
 CHECKED = Gate(harm=0.3, silence=0.3, confidence=0.8, services={"readings": 0.3})
@@ -40,7 +40,20 @@ def installed(tmp_path, monkeypatch, ledger_dsn):
 
 
 def checked(world: World) -> Judgement:
-    return close(world, services=service_checks.run(world.engine, "spring", 1, world.now + 5 * DAY))
+    found = service_checks.run(world.engine, "spring", 1, world.now + 5 * DAY)
+    return close(world, services=found.services, observed=found.observed)
+
+
+def observed(world: World) -> dict[str, list[str]]:
+    """What each device's story has of its service, by the device."""
+    with world.engine.connect() as connection:
+        rows = connection.execute(
+            text("SELECT eui, detail FROM device_event WHERE kind = 'service' AND evidence = 'observed' ORDER BY eui")
+        )
+        found: dict[str, list[str]] = {}
+        for row in rows:
+            found.setdefault(row.eui, []).append(row.detail)
+        return found
 
 
 @pytest.mark.parametrize(
@@ -56,6 +69,12 @@ def test_devices_that_stopped_doing_their_job_fail_a_wave_whose_update_succeeded
     (service,) = explained(world).inputs.services
     (region,) = service.regions
     assert (region.updated, region.others) == (Share(stopped, 20), Share(0, 40))
+    says = ["readings: it stopped doing its job"] * stopped + ["readings: it still does its job"] * (20 - stopped)
+    before = dict(zip(map(eui, range(20)), ([each] for each in says), strict=True))
+    assert observed(world) == before
+    checked(world)  # the first verdict stands, and what it was made of is told once
+    assert observed(world) == before
+    assert world.count("campaign_device", "state = 'settled'") == 20
 
 
 @pytest.mark.parametrize(
@@ -82,6 +101,7 @@ def test_a_check_that_gives_no_answer_is_not_enough_evidence(world, installed, c
     judged = checked(world)
     assert judged.verdict is Verdict.NOT_ENOUGH_EVIDENCE
     assert says in judged.reason
+    assert observed(world) == {}
 
 
 def test_a_check_may_not_write(world, installed):
