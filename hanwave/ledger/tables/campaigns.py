@@ -201,4 +201,4 @@ class Tally(SQLModel, table=True):
     state: str
     delta: int
 
-    __table_args__ = (Index("tally_wave", "campaign", "wave"),)
+    __table_args__ = (Index("tally_wave", "campaign", "wave", "state"),)

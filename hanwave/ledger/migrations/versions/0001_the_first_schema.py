@@ -369,7 +369,7 @@ def upgrade() -> None:  # noqa: PLR0915 - as many as there are tables and indexe
         sa.Column("delta", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
-    op.create_index("tally_wave", "tally", ["campaign", "wave"], unique=False)
+    op.create_index("tally_wave", "tally", ["campaign", "wave", "state"], unique=False)
     op.create_table(
         "threshold",
         sa.Column("user_id", sa.String(), nullable=False),
