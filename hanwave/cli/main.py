@@ -132,7 +132,7 @@ def _hanwave(
 def main() -> None:
     """Run the command line; a HanwaveError ends with its sentence and code 1."""
     try:
-        app()
+        app(prog_name="hanwave")
     except HanwaveError as error:
         if "--json" in sys.argv:
             sys.stdout.write(json.dumps({"error": str(error)}) + "\n")
