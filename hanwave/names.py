@@ -14,6 +14,8 @@ GATEWAY_QUEUE = "gateway"
 """The activities that speak to the DCC."""
 
 CAMPAIGN_WORKFLOW = "FirmwareCampaign"
+CAMPAIGN_SUMMARY = "a rollout of firmware: the current details say how it stands"
+"""Of every campaign's workflow: the Web UI's Start Workflow gives the next one that of the last, so it names none."""
 WAVE_WORKFLOW = "RolloutWave"
 DEVICE_WORKFLOW = "DeviceUpdate"
 DESK_WORKFLOW = "BenchDesk"

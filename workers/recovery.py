@@ -114,7 +114,9 @@ async def _start(client: Client, route: str, workflow: str, workflow_id: str, ar
         task_queue=names.CAMPAIGN_QUEUE,
         id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        static_summary=f"{workflow_id}, recovered from the ledger",
+        static_summary=names.CAMPAIGN_SUMMARY
+        if workflow == names.CAMPAIGN_WORKFLOW
+        else f"{workflow_id}, recovered from the ledger",
         search_attributes=search.of_workflow(workflow_id, route),
     )
 

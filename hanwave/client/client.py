@@ -141,7 +141,7 @@ class Client:
                     id=names.campaign_id(name),
                     task_queue=names.CAMPAIGN_QUEUE,
                     id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                    static_summary=f"campaign {name}",
+                    static_summary=names.CAMPAIGN_SUMMARY,
                     search_attributes=search.of_workflow(names.campaign_id(name), route),
                 )
             except WorkflowAlreadyStartedError:

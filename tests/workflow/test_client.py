@@ -12,6 +12,7 @@ import pytest
 
 import hanwave
 from hanwave import client as client_module
+from hanwave import names
 from hanwave.client import (
     Campaign,
     EngineError,
@@ -74,7 +75,9 @@ async def test_a_plan_says_who_and_why_not_and_changes_nothing(five, connect):
     assert draft.digest == again.digest != other.digest
 
 
-async def test_what_was_planned_is_what_is_started_and_starting_again_is_the_same_campaign(five, connect, name):
+async def test_what_was_planned_is_what_is_started_and_starting_again_is_the_same_campaign(
+    five, temporal, connect, name
+):
     async with connect() as client:
         draft = await client.plan(name, REQUEST)
         campaign = await client.start(name, REQUEST)
@@ -87,6 +90,9 @@ async def test_what_was_planned_is_what_is_started_and_starting_again_is_the_sam
                 await client.start(name, REQUEST | other)
         assert everything(five) == before
         assert [(c.name, c.devices, c.status) for c in await client.campaigns()] == [(name, 5, "planned")]
+    # The Web UI's Start Workflow copies it to the next campaign.
+    started = await temporal.get_workflow_handle(f"campaign/{name}").describe()
+    assert await started.static_summary() == names.CAMPAIGN_SUMMARY
 
 
 async def test_of_starts_at_the_same_moment_one_plan_is_kept(five, connect, name):

@@ -75,6 +75,8 @@ async def test_a_campaign_is_recovered_from_the_ledger_alone_and_repeats_nothing
             done = await recover(temporal, five.engine, name)
             assert (done.over, done.waves, done.devices) == (False, [1], 2)
             assert await recover(temporal, five.engine, name) == done
+            again = await temporal.get_workflow_handle(f"campaign/{name}").describe()
+            assert await again.static_summary() == names.CAMPAIGN_SUMMARY
             heard(five, Kind.VERIFIED, Leg.DISTRIBUTE, detail=HASH)
             assert (await asyncio.wait_for(client.campaign(name).wait(), 50)).funnel == {"settled": 5}
         assert (await recover(temporal, five.engine, name)).over
