@@ -46,6 +46,17 @@ def test_a_request_that_has_not_left_could_leave_after_a_second_one(world, is_si
     assert distribute(world, [update_id]).granted == (update_id,)
 
 
+def test_a_home_takes_one_image_at_a_time(world):
+    ids = world.campaign(world.fleet(4, homes=2))
+    granted = distribute(world, ids)
+    assert len(granted.granted) == 2
+    assert reasons(granted) == {BUSY}
+    assert world.count("lease") == 2
+    for update_id in granted.granted:
+        say(world, update_id, Kind.VERIFIED, Leg.DISTRIBUTE, detail=HASH)
+    assert set(distribute(world, ids).granted) == set(ids) - set(granted.granted)
+
+
 def other_at_home(world: World, kind: Leg) -> None:
     """Another update has the home for an hour, for that leg."""
     with world.engine.begin() as connection:

@@ -128,17 +128,6 @@ def test_devices_that_fell_silent_keep_their_places_under_the_cap(world):
     assert activate(world, third).refused[third].reason == told
 
 
-def test_a_home_takes_one_image_at_a_time(world):
-    ids = world.campaign(world.fleet(4, homes=2))
-    granted = distribute(world, ids)
-    assert len(granted.granted) == 2
-    assert {each.reason for each in granted.refused.values()} == {"its home has another update under way"}
-    assert world.count("lease") == 2
-    for update_id in granted.granted:
-        say(world, update_id, Kind.VERIFIED, Leg.DISTRIBUTE, detail=HASH)
-    assert set(distribute(world, ids).granted) == set(ids) - set(granted.granted)
-
-
 def test_the_exposure_cap_is_never_exceeded_by_permits_at_once(world):
     ids = hold_image(world, 12, Policy(waves=(Wave(share=1),), exposure_cap=5))
     threads = [threading.Thread(target=activate, args=(world, update_id)) for update_id in ids]
