@@ -19,7 +19,8 @@ def pack(
     ],
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="The pack (default: CAMPAIGN-CAUSE.zip).")] = None,
     ticket: Annotated[
-        str | None, typer.Option(metavar="REFERENCE", help="Hold each of the devices under this reference.")
+        str | None,
+        typer.Option(metavar="REFERENCE", help="Hold each of the devices under this reference: from a rollback too."),
     ] = None,
     database: Database = None,
     actor: Actor = None,
