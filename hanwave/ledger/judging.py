@@ -15,9 +15,9 @@ from sqlalchemy import Connection, text
 
 from hanwave.ledger import campaigns, leavers, notes, outages
 from hanwave.ledger.database import LedgerError
+from hanwave.ledger.standing import observe
 from hanwave.rollout import tallies
 from hanwave.rollout.bounds import Share
-from hanwave.rollout.events import Evidence, Kind
 from hanwave.rollout.gate import (
     EXPECTED,
     ORDINARY_SILENCE,
@@ -103,25 +103,8 @@ def close_wave(
     kept_whole = {"verdict": judgement.verdict, "gate": judged["gate"], "inputs": judged["inputs"]}
     said = notes.Said("hanwave", "judge", f"campaign/{campaign}/wave/{wave}", judgement.reason, kept_whole)
     notes.add(connection, said, now)
-    _observe(connection, campaign, wave, observed, now)
+    observe(connection, campaign, wave, observed, now)
     return judgement
-
-
-# No fold hangs on it: the gate has judged by the shares, so the updates are neither locked nor moved.
-_OBSERVE = text(
-    f"""
-    INSERT INTO device_event (update_id, eui, kind, hop, attempt, at, recorded_at, evidence, detail)
-    SELECT u.id, u.eui, '{Kind.SERVICE}', u.hop, 0, :now, :now, '{Evidence.OBSERVED}', f.detail
-    FROM unnest(CAST(:euis AS text[]), CAST(:details AS text[])) AS f(eui, detail)
-    JOIN campaign_device u ON u.eui = f.eui AND u.campaign = :campaign AND u.wave = :wave
-    """
-)
-
-
-def _observe(connection: Connection, campaign: str, wave: int, observed: Sequence[Observed], now: datetime) -> None:
-    if observed:
-        told = {"euis": [each.eui for each in observed], "details": [str(each) for each in observed]}
-        connection.execute(_OBSERVE, {"campaign": campaign, "wave": wave, "now": now} | told)
 
 
 def recompute(connection: Connection, campaign: str, wave: int) -> Explained:

@@ -20,6 +20,7 @@ from hanwave.rollout.events import Event, Evidence, Kind, Leg
 from hanwave.rollout.gate import breaker
 from hanwave.rollout.incidents import Incident
 from hanwave.rollout.policy import DeviceType
+from hanwave.rollout.soak import Observed
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,3 +340,20 @@ def _unexplained(connection: Connection, campaign: str, wave: int) -> dict[str, 
         {"campaign": campaign, "wave": wave},
     )
     return {row.reason: row.n for row in rows if unexplained(row.reason)}
+
+
+_OBSERVE = text(
+    f"""
+    INSERT INTO device_event (update_id, eui, kind, hop, attempt, at, recorded_at, evidence, detail)
+    SELECT u.id, u.eui, '{Kind.SERVICE}', u.hop, 0, :now, :now, '{Evidence.OBSERVED}', f.detail
+    FROM unnest(CAST(:euis AS text[]), CAST(:details AS text[])) AS f(eui, detail)
+    JOIN campaign_device u ON u.eui = f.eui AND u.campaign = :campaign AND u.wave = :wave
+    """
+)
+
+
+def observe(connection: Connection, campaign: str, wave: int, observed: Sequence[Observed], now: datetime) -> None:
+    """Record what service checks told of a wave's devices. No fold hangs on it, so no update is locked or moved."""
+    if observed:
+        told = {"euis": [each.eui for each in observed], "details": [str(each) for each in observed]}
+        connection.execute(_OBSERVE, {"campaign": campaign, "wave": wave, "now": now} | told)
