@@ -9,15 +9,17 @@ from typing import Annotated
 
 import typer
 
-from hanwave.identifiers import EUI64
 from infra.zigbee.air import Air, Conditions
 from infra.zigbee.client import Habits
 from infra.zigbee.device import Device
 from infra.zigbee.ezsp import VERSIONS
+from infra.zigbee.memory import Make
+from infra.zigbee.samples import IMAGE_TYPE, eui
 from infra.zigbee.settings import FORMED
 from infra.zigbee.stick import Stick
 
-_FIRST, _FIRST_ADDRESS = 0x00DB120000000001, 0x1001
+_FIRST_ADDRESS = 0x1001
+OURS = Make(image_type=IMAGE_TYPE)
 _PATIENT = Habits(timeout=1.0, retries=600)
 _AGAIN = 1.0
 """Seconds until a device that was not let in asks again."""
@@ -61,9 +63,7 @@ def main(
     air = Air(Conditions(latency=latency))
     stick = Stick(air, ezsp, network=None if new else FORMED)
     stick.noise = noise
-    all_ = [
-        Device(air, _FIRST_ADDRESS + n, EUI64((_FIRST + n).to_bytes(8, "big")), habits=_PATIENT) for n in range(devices)
-    ]
+    all_ = [Device(air, _FIRST_ADDRESS + n, eui(n), make=OURS, habits=_PATIENT) for n in range(devices)]
     asyncio.run(_run(stick, all_, port))
 
 

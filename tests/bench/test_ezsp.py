@@ -156,7 +156,7 @@ async def test_a_lab_trains_on_a_stick_in_a_process_of_its_own():
             await until(lambda: is_ready(radio))
             # It may still be asking in vain, as after every interview, and is then told again.
             policy = BenchPolicy(notify_every=timedelta(seconds=2))
-            report = await Bench(radio).update(eui(1), gb_image(500), policy)
+            report = await Bench(radio).update(eui(1), gb_image(500, image_type=0), policy)
             assert (report.outcome, report.blocks) == (Outcome.ACTIVATED, 10)
         assert await said() == f"{eui(1)} runs 00000002"
     finally:

@@ -23,7 +23,10 @@ from workers.bench.admission import LISTENING_PER_SLOT, Admission, low_slots
 from workers.bench.checks import Probed, check_hardware, check_probed, check_version
 from workers.bench.cluster import BenchOta
 from workers.bench.control import Control
+from workers.bench.errors import BenchError
+from workers.bench.link import words
 from workers.bench.radio import BenchDevice, bench_config
+from workers.bench.radios import open_radio, radio_config
 from workers.bench.worker import main
 
 pytestmark = pytest.mark.bench
@@ -115,6 +118,28 @@ def test_a_device_read_back_from_the_database_has_it_before_the_radio_starts(tmp
 
     asyncio.run(joins())
     asyncio.run(is_read_back())
+
+
+def test_a_file_of_devices_that_is_damaged_is_named(tmp_path):
+    damaged = tmp_path / "bench.db"
+    damaged.write_bytes(b"not a database, but long enough to be taken for one" * 100)
+    settings = Bench(path="/dev/null", database=damaged)
+    with pytest.raises(BenchError, match=r"cannot be read from .*/bench.db \(file is not a database\): put a copy"):
+        asyncio.run(open_radio(settings, tmp_path))
+
+
+def test_a_file_of_devices_that_can_be_nowhere_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    settings = Bench(path="/dev/null", database=tmp_path / "file" / "bench.db")
+    with pytest.raises(SettingsError, match="a folder that can be made: "):
+        radio_config(settings, tmp_path)
+
+
+def test_what_an_error_comes_from_is_said_where_it_says_nothing_itself():
+    failed = ConnectionError()
+    failed.__cause__ = ConnectionRefusedError(111, "Connect call failed")
+    assert words(failed) == "[Errno 111] Connect call failed"
+    assert (words(TimeoutError()), words(None)) == ("TimeoutError", "its port was closed")
 
 
 def test_a_policy_of_the_kind():

@@ -23,6 +23,14 @@ _LOG = logging.getLogger("hanwave.bench")
 LOSSES = Counter("hanwave_bench_coordinator_losses", "How often the coordinator was lost")
 
 
+def words(error: BaseException | None) -> str:
+    """What an error says, or else what it comes from: a radio library's own often says nothing."""
+    said = error
+    while said is not None and not str(said):
+        said = said.__cause__ or said.__context__
+    return str(said or type(error).__name__) if error else "its port was closed"
+
+
 class _Up:
     """A coordinator that answers; zigpy tells it when it does no more."""
 
@@ -32,9 +40,9 @@ class _Up:
         self.lost = asyncio.Event()
         radio.add_listener(self)
 
-    def connection_lost(self, error: Exception) -> None:
+    def connection_lost(self, error: Exception | None) -> None:
         """Learn that the coordinator is gone."""
-        _LOG.warning("the coordinator was lost: %s", error or type(error).__name__)
+        _LOG.warning("the coordinator was lost: %s", words(error))
         LOSSES.inc()
         self.lost.set()
 
@@ -74,7 +82,7 @@ class Link:
             try:
                 radio = await self._open()
             except Exception as error:  # noqa: BLE001 - each radio library has errors of its own; the next try may do better
-                _LOG.warning("no coordinator: %s; looks again in %.0f s", str(error) or type(error).__name__, pause)
+                _LOG.warning("no coordinator: %s; looks again in %.0f s", words(error), pause)
             else:
                 _LOG.info("the coordinator is there, with %d devices", len(radio.devices) - 1)
                 return radio
@@ -116,4 +124,4 @@ async def _shut(radio: ControllerApplication) -> None:
         async with asyncio.timeout(10):
             await radio.shutdown()
     except Exception as error:  # noqa: BLE001 - it is gone; what its library says of that changes nothing
-        _LOG.warning("the coordinator could not be closed: %s", str(error) or type(error).__name__)
+        _LOG.warning("the coordinator could not be closed: %s", words(error))

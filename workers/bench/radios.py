@@ -15,6 +15,7 @@ from zigpy.application import RADIO_ENTRY_POINT_GROUP, ControllerApplication
 
 from hanwave.rollout.bench import VIRTUAL
 from hanwave.settings import Bench, SettingsError
+from workers.bench.errors import BenchError
 from workers.bench.radio import BenchDevice, bench_config, bench_radio
 
 _KNOWN = {
@@ -43,14 +44,19 @@ def radio_class(name: str) -> type[ControllerApplication]:
 
 
 def radio_config(bench: Bench, state: Path) -> dict[str, Any]:
-    """A zigpy configuration for a bench with hardware; SettingsError where no port is named."""
+    """A zigpy configuration for a bench with hardware; SettingsError where no port is named, or its file has no folder."""
     if bench.path is None:
         raise SettingsError("bench.path is missing: name the coordinator's port, as in /dev/serial/by-id/...")
     device: dict[str, Any] = {zigpy.config.CONF_DEVICE_PATH: bench.path}
     if bench.baudrate:
         device[zigpy.config.CONF_DEVICE_BAUDRATE] = bench.baudrate
     database = bench.database or state / f"bench-{bench.name}.db"
-    database.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"bench.database holds {str(database)[:100]!r}, it should be a file in a folder that can be made: {error.strerror}"
+        ) from error
     return bench_config(
         {
             zigpy.config.CONF_DEVICE: device,
@@ -68,7 +74,13 @@ async def open_radio(bench: Bench, state: Path) -> ControllerApplication:
     application: Any = bench_radio(radio_class(bench.radio))
     config = radio_config(bench, state)
     radio: ControllerApplication = application(config)
-    await radio._load_db()  # noqa: SLF001 - what new() does, whose failure leaves a port open that nobody can close
+    try:
+        await radio._load_db()  # noqa: SLF001 - what new() does, whose failure leaves a port open that nobody can close
+    except Exception as error:
+        raise BenchError(
+            f"its devices cannot be read from {config[zigpy.config.CONF_DATABASE]} ({error}): put a copy in its place, or move"
+            " it away and have them join anew"
+        ) from error
     try:
         await radio.startup(auto_form=True)
     except BaseException:
