@@ -15,6 +15,7 @@ from sqlalchemy import Connection, text
 from hanwave.ledger import holds, leavers, stops, urgency
 from hanwave.ledger.campaigns import Frame
 from hanwave.ledger.standing import Folded
+from hanwave.rollout.cohort import SENT_TO
 from hanwave.rollout.events import Leg
 
 # A device's own certificate matters for what it is to verify: an activation is of an image that it holds already.
@@ -24,7 +25,7 @@ _WHY = text(
         WHEN w.opened_at IS NULL THEN 'its wave was not opened: that takes the plan''s approval and every earlier gate'
         WHEN d.eui IS NULL THEN 'no longer in the fleet'
         WHEN NOT {leavers.RESPONSIBLE.format(user=":user_id")} THEN 'another supplier is responsible'
-        WHEN :by_dcc AND d.smi_status NOT IN ('Commissioned', 'Suspended') THEN 'its SMI status is ' || d.smi_status
+        WHEN :by_dcc AND d.smi_status <> ALL(:sent_to) THEN 'its SMI status is ' || d.smi_status
         WHEN d.manufacturer || '/' || d.model = ANY(:models) THEN 'its model is stopped'
         WHEN h.reason IS NOT NULL THEN 'on hold: ' || left(h.reason, 200)
         WHEN lpad(upper(d.firmware_version), 8, '0') NOT IN (f.base, f.version)
@@ -71,6 +72,7 @@ def _values(connection: Connection, frame: Frame, leg: Leg, devices: Sequence[Fo
         "bases": [_base(device, leg) for device in devices],
         "signed": leg is Leg.DISTRIBUTE and not frame.device_type.one_step and not frame.on_bench,
         "by_dcc": not frame.on_bench,
+        "sent_to": list(SENT_TO),
         "urgent": frame.urgent,
     }
 

@@ -132,8 +132,8 @@ NOT_OURS = "another supplier is responsible"
 DORMANT = "dormant: not heard for longer than the policy's dormant_after"
 """The lane of those unheard for long: outside the waves and their gates, and no failure of the campaign."""
 LEAVES = "changes supplier before the campaign can have ended"
-# The DCC sends firmware to these alone; a Suspended device is one that firmware must rescue (domain 7, SMI status).
-_REACHABLE = frozenset({"Commissioned", "Suspended"})
+SENT_TO = ("Commissioned", "Suspended")
+"""[I] The SMI statuses of the devices to which the DCC sends firmware; a Suspended one is one that firmware must rescue."""
 _HEX = re.compile(r"[0-9A-Fa-f]{1,8}", re.ASCII)
 
 
@@ -154,7 +154,7 @@ def unfit(device: Candidate, at: datetime, dormant_after: timedelta | None, *, o
     """The first reason that is the device's own for which it is left out at that time (aware UTC), or None."""
     if not device.ours:
         return NOT_OURS
-    if device.smi_status not in _REACHABLE and not on_bench:
+    if device.smi_status not in SENT_TO and not on_bench:
         return "not commissioned"
     if device.leased_by is not None:
         return "in another update"
