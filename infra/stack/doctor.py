@@ -58,7 +58,7 @@ def _checks(settings: Settings, folder: Path) -> Iterator[tuple[str, str, Callab
     yield "files", "correct the paths in the settings", lambda: _files(settings)
     yield "keys", "correct the paths in the settings", lambda: pairs(settings)
     yield "database", "correct postgres.dsn", lambda: ledger(settings)
-    yield "temporal", "correct the address, certificate and key under [temporal]", lambda: [temporal(settings)]
+    yield "temporal", "correct the address, certificate and key under [temporal]", lambda: temporal(settings)
     yield "dcc", "correct the settings under [dcc]", lambda: dcc(settings)
 
 

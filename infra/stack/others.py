@@ -10,20 +10,26 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from activities import clocks
-from hanwave import keys, webhook_secrets
+from hanwave import keys, names, webhook_secrets
 from hanwave.errors import HanwaveError
 from hanwave.ledger import beats, stops, webhooks
 from hanwave.ledger.database import engine, revision
 from hanwave.settings import SEARCH_ATTRIBUTES, Dcc, Settings
 from infra.stack.finding import Finding
 
+if TYPE_CHECKING:
+    from temporalio.api.operatorservice.v1 import ListSearchAttributesResponse
+    from temporalio.client import Client
+
 PATIENCE_SECONDS = 5
 _EXPIRY_WARNING = timedelta(days=30)
+_LATELY = timedelta(minutes=2)
 
 
 def pairs(settings: Settings) -> Iterator[Finding]:
@@ -186,12 +192,12 @@ def _greeted(secure: ssl.SSLSocket, where: str) -> Finding:
     return Finding("dcc", f"{where} greets us ({secure.version()}); its certificate ends on {ends:%Y-%m-%d}", remedy)
 
 
-def temporal(settings: Settings) -> Finding:
-    """The engine: reachable, with its namespace and search attributes."""
+def temporal(settings: Settings) -> list[Finding]:
+    """The engine: reachable, with its namespace and search attributes, and with workers that take what it gives."""
     return asyncio.run(_ask_temporal(settings))
 
 
-async def _ask_temporal(settings: Settings) -> Finding:
+async def _ask_temporal(settings: Settings) -> list[Finding]:
     # Here and not above: the client is large, and the other checks, and commands, do without it.
     from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest  # noqa: PLC0415
     from temporalio.client import Client  # noqa: PLC0415
@@ -213,13 +219,38 @@ async def _ask_temporal(settings: Settings) -> Finding:
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             remedy = f"temporal operator namespace create --namespace {temporal.namespace}"
-            return Finding("temporal", f"{temporal.address} has no namespace {temporal.namespace}", remedy)
-        return Finding("temporal", f"{temporal.address} refuses: {error.message}", start)
+            return [Finding("temporal", f"{temporal.address} has no namespace {temporal.namespace}", remedy)]
+        return [Finding("temporal", f"{temporal.address} refuses: {error.message}", start)]
     except (RuntimeError, OSError, TimeoutError):
-        return Finding("temporal", f"{temporal.address} cannot be reached", start)
-    missing = [name for name in SEARCH_ATTRIBUTES if name not in answer.custom_attributes]
-    if missing:
+        return [Finding("temporal", f"{temporal.address} cannot be reached", start)]
+    queues = [names.CAMPAIGN_QUEUE, *([names.GATEWAY_QUEUE] if settings.dcc else [])]
+    return [_attributes(settings, answer), *await asyncio.gather(*(_worker(client, queue) for queue in queues))]
+
+
+def _attributes(settings: Settings, answer: "ListSearchAttributesResponse") -> Finding:
+    temporal = settings.temporal
+    if missing := [name for name in SEARCH_ATTRIBUTES if name not in answer.custom_attributes]:
         create = " ".join(f"--name {name} --type Keyword" for name in missing)
         remedy = f"temporal operator search-attribute create --namespace {temporal.namespace} {create}"
         return Finding("temporal", f"the namespace lacks the search attributes {', '.join(missing)}", remedy)
     return Finding("temporal", f"{temporal.address} has the namespace {temporal.namespace} and its search attributes")
+
+
+async def _worker(client: "Client", queue: str) -> Finding:
+    """Whether somebody takes from a queue, or begins to within PATIENCE_SECONDS. Who is there asks once a minute."""
+    from temporalio.api.enums.v1 import TaskQueueType  # noqa: PLC0415
+    from temporalio.api.taskqueue.v1 import TaskQueue  # noqa: PLC0415
+    from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest  # noqa: PLC0415
+
+    request = DescribeTaskQueueRequest(
+        namespace=client.namespace,
+        task_queue=TaskQueue(name=queue),
+        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
+    )
+    for _ in range(PATIENCE_SECONDS):
+        answer = await client.workflow_service.describe_task_queue(request)
+        lately = (datetime.now(UTC) - _LATELY).replace(tzinfo=None)
+        if any(each.last_access_time.ToDatetime() > lately for each in answer.pollers):
+            return Finding(f"{queue} worker", "it takes what Temporal has for it")
+        await asyncio.sleep(1)
+    return Finding(f"{queue} worker", "nobody takes what Temporal has for it", f"start it: python -m workers.{queue}")

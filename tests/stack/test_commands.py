@@ -59,6 +59,7 @@ def test_up_status_doctor_down(folder: Path) -> None:
     doctor = hanwave(folder, "doctor")
     assert doctor.returncode == 0, doctor.stdout
     assert "its search attributes" in doctor.stdout
+    assert all(f"{name} worker: it takes" in doctor.stdout for name in ("campaign", "gateway"))
     assert "database: reachable, at migration 0001" in doctor.stdout
 
     down = hanwave(folder, "down")
