@@ -45,6 +45,8 @@ class Frame:
     urgent: bool = False
     shadow: bool = False
     route: str = routes.DCC
+    kind: str = "forward"
+    """Or retry, or rollback."""
     longer: tuple[tuple[Hop, ...], ...] = ()
     """The paths of several hops, from number 2 on."""
 
@@ -105,7 +107,7 @@ def _read_frame(connection: Connection, campaign: str) -> tuple[Frame, bool]:
     row = connection.execute(
         text(
             "SELECT c.name, c.release, r.device_type, r.firmware_version AS version, r.image_hash, c.user_id, c.policy,"
-            " c.digest, c.urgent, c.shadow, c.route,"
+            " c.digest, c.urgent, c.shadow, c.route, c.kind,"
             " c.xmin IS DISTINCT FROM CAST(pg_current_xact_id_if_assigned() AS xid) AS committed"
             " FROM campaign c JOIN release r ON r.name = c.release WHERE c.name = :name"
         ),

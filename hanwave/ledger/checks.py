@@ -173,6 +173,8 @@ def exposed(connection: Connection, frame: Frame, wave: int) -> int:
 
 
 def _lost(connection: Connection, frame: Frame, wave: int) -> int:
+    if frame.kind == "rollback":  # its devices were silenced before it, and it waits for nobody
+        return 0
     values = {"campaign": frame.name, "wave": wave, "states": [*tallies.LOST, "settled"]}
     funnel = {row.state: int(row.n) for row in connection.execute(_ENDED, values)}
     return tallies.lost(funnel, frame.policy.of_wave(wave).gate, frame.device_type)

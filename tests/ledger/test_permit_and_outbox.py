@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from hanwave.ledger import beats, campaigns, outbox, permit, planning, stops, waves
+from hanwave.ledger import beats, campaigns, checks, outbox, permit, planning, stops, waves
 from hanwave.ledger.checks import NotNow
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.standing import Fact, record, standings
@@ -126,6 +126,10 @@ def test_devices_that_fell_silent_keep_their_places_under_the_cap(world):
         "the wave's exposure cap of 2 is reached: 2 devices more than its gate bears fell silent, and keep their places"
     )
     assert activate(world, third).refused[third].reason == told
+    with world.engine.connect() as connection:
+        frame = campaigns.frame(connection, "spring")
+        assert checks.exposed(connection, frame, 1) == 2
+        assert checks.exposed(connection, replace(frame, kind="rollback"), 1) == 0
 
 
 def test_the_exposure_cap_is_never_exceeded_by_permits_at_once(world):
