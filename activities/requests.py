@@ -321,7 +321,7 @@ class Sender:
 
     def _never_left(self, request: outbox.Request, leave: outbox.Sending, reason: str) -> Delivery:
         with self.ledger.begin() as connection:
-            outbox.never_left(connection, request.id, leave)
+            outbox.never_left(connection, request.id, leave, self.clock())
             return Delivery(outbox.get(connection, request.id).state, reason)
 
     def _answered(self, request: outbox.Request, reply: Reply) -> Delivery:

@@ -240,16 +240,22 @@ def _unanswered(connection: Connection, row: Row[Any], now: datetime, answer: An
     return record(connection, facts, now)
 
 
-def never_left(connection: Connection, outbox_id: int, leave: Sending) -> None:
-    """Take back a leave of which nothing was used: no connection came about. Not where another has begun since."""
-    began = leave.until - SEND_WITHIN
-    before = connection.execute(text("SELECT sends - 1 FROM outbox WHERE id = :id"), {"id": outbox_id}).scalar_one()
+def never_left(connection: Connection, outbox_id: int, leave: Sending, now: datetime) -> None:
+    """Take back a leave of which nothing was used: no connection came about. Not where another has begun since.
+
+    Of a repeat, the first POST is left, which brought no answer.
+    """
+    row, began = _lock(connection, outbox_id), leave.until - SEND_WITHIN
+    if (row.state, row.sending_at) != ("sending", began):
+        return
+    before = row.sends - 1
     connection.execute(_TAKE_BACK, {"id": outbox_id, "began": began, "times": -budgets.times(before)})
+    if before:
+        _unanswered(connection, row, now, None)
 
 
 _TAKE_BACK = text(
-    "WITH posted AS (UPDATE outbox SET state = 'ready', sends = sends - 1"
-    " WHERE id = :id AND state = 'sending' AND sending_at = :began RETURNING *)" + budgets.COUNT
+    "WITH posted AS (UPDATE outbox SET state = 'ready', sends = sends - 1 WHERE id = :id RETURNING *)" + budgets.COUNT
 )
 
 

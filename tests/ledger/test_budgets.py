@@ -69,7 +69,7 @@ def test_a_leave_of_which_nothing_was_used_is_taken_back(world):
         outbox.make_ready(connection, request, b"<request/>")
         leave = outbox.begin(connection, request, world.now)
         assert isinstance(leave, outbox.Sending)
-        outbox.never_left(connection, request, leave)
+        outbox.never_left(connection, request, leave, world.now)
     assert level(world).used.forward == 1
     with world.engine.begin() as connection:
         assert isinstance(outbox.begin(connection, request, world.now), outbox.Sending)
