@@ -9,7 +9,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.gateway import Batch, GatewayActivities
 from activities.wave import SweepAsk, WaveActivities, WaveRef
-from hanwave.ledger import campaigns, outbox, pacing, permit, waves
+from hanwave.ledger import campaigns, outbox, pacing, permit, stops, waves
 from hanwave.ledger.permit import Ask
 from hanwave.ledger.standing import Fact, record
 from hanwave.rollout.device import State
@@ -52,6 +52,27 @@ def test_turns_are_given_at_the_pace_of_the_policy_and_to_nobody_twice(world):
     assert len(first) == len(second) == 20
     assert not set(first) & set(second)
     assert pick(world, timedelta(0)) == []
+
+
+def test_a_stopped_leg_has_no_turns_and_the_other_keeps_its_own(world):
+    """The permit would refuse each of them: nobody is woken, and nothing is asked for, to be told so."""
+    first, _ = world.campaign(world.fleet(2), policy())
+    send(world, distribute(world, [first]).outbox_id)
+    say(world, first, Kind.VERIFIED, Leg.DISTRIBUTE, detail=HASH)
+    world.later(minutes=1)
+
+    def turns(*stopped: Leg) -> tuple[int, list[str]]:
+        with world.engine.connect() as connection:  # what was picked is rolled back
+            for leg in stopped:
+                stops.stop(connection, stops.Scope("campaign", "spring", leg), "pause", "storm", "ann", world.now)
+            found = waves.sweep(connection, "spring", 1, world.now, SECONDS)
+            assert bool(found.stopped) == bool(stopped)
+            return found.distribute, found.wake
+
+    assert turns() == (1, [eui(0)])
+    assert turns(Leg.DISTRIBUTE) == (0, [eui(0)])
+    assert turns(Leg.ACTIVATE) == (1, [])
+    assert turns(Leg.DISTRIBUTE, Leg.ACTIVATE) == (0, [])
 
 
 def test_a_sweep_that_was_lost_before_it_told_anybody_gives_its_turns_again(world):
