@@ -148,11 +148,12 @@ _OPEN = """
         (SELECT min(v.id) FROM campaign_device v JOIN campaign k ON k.name = v.campaign
          WHERE v.eui = u.eui AND k.closed_at IS NULL AND v.state NOT IN ('settled', 'closed')))
 """
-# An abandoned question never left: its permit ran out while no gateway was there to send it.
+# An abandoned question never left: its permit ran out while no gateway was there to send it. One that is being sent for
+# long was in the hands of a gateway that is gone.
 _ASKED = """
     SELECT 1 FROM outbox_device m JOIN outbox b ON b.id = m.outbox_id
     WHERE m.update_id = u.id AND m.leg = :leg AND b.granted_at >= :since AND b.state <> 'abandoned'
-    AND (b.state <> 'ambiguous' OR b.granted_at >= :lost)
+    AND (b.state NOT IN ('ambiguous', 'sending') OR b.granted_at >= :lost)
 """
 _ANSWERED = """
     SELECT 1 FROM device_event e WHERE e.update_id = u.id AND e.recorded_at >= :since AND e.version IS NOT NULL

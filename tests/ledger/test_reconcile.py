@@ -321,21 +321,23 @@ def test_a_device_that_is_out_of_use_by_the_inventory_has_left_and_a_suspended_o
     assert standing(world).silent == ([] if left else [eui(0)])
 
 
-def test_a_question_that_never_left_or_whose_answer_was_lost_is_asked_again(world):
-    ids = hold_image(world, 3)
+def test_a_question_that_never_left_or_whose_answer_or_sender_was_lost_is_asked_again(world):
+    ids = hold_image(world, 4)
     stop_all(world)
     ask_devices(world)
-    abandoned, lost, answered = questions(world, Leg.READ)
+    abandoned, lost, cut_off, answered = questions(world, Leg.READ)
     with world.engine.begin() as connection:
         outbox.never_sent(connection, abandoned, world.now, "no gateway was there")
+        outbox.make_ready(connection, cut_off, b"<request/>")
+        outbox.begin(connection, cut_off, world.now)
     send(world, lost, None)
     send(world, answered)
     assert ask_devices(world) == 1
     world.later(seconds=reconcile.AGAIN.total_seconds() + 1)
-    assert ask_devices(world) == 1
+    assert ask_devices(world) == 2
     with world.engine.connect() as connection:
         statement = text("SELECT update_id, count(*) FROM outbox WHERE leg = 'read' GROUP BY 1 ORDER BY 1")
-        assert [tuple(row) for row in connection.execute(statement)] == list(zip(ids, (2, 2, 1), strict=True))
+        assert [tuple(row) for row in connection.execute(statement)] == list(zip(ids, (2, 2, 2, 1), strict=True))
 
 
 def test_what_may_have_been_sent_since_the_copy_counts_at_its_worst_until_the_period_is_over(world):
