@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, text
 from hanwave.ledger import campaigns, control, notes, overview, planning
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.notes import By
+from hanwave.rollout.cohort import OTHER_MODEL
 from hanwave.rollout.request import LONGEST_NAME, CampaignRequest, Cohort
 
 
@@ -66,13 +67,18 @@ def _restore(
         reasons = _plan(connection, campaign, name, release, actor, list(left))
         if len(reasons) < len(left):
             planned.append(name)
-        left = reasons
+        left = {eui: _telling(left[eui], why) if number > 1 else why for eui, why in reasons.items()}
     restore = asdict(Restore(planned, dict(Counter(left.values()).most_common()), in_flight))
     connection.execute(
         text("UPDATE campaign SET restored = CAST(:restored AS jsonb) WHERE name = :name"),
         {"name": campaign, "restored": json.dumps(restore)},
     )
     return restore
+
+
+def _telling(before: str, now: str) -> str:
+    """Of releases for several models, the one for a device's own says why it does not take it."""
+    return before if OTHER_MODEL in now and OTHER_MODEL not in before else now
 
 
 def _check(connection: Connection, campaign: str, releases: Sequence[str]) -> None:

@@ -129,6 +129,7 @@ NO_WAVE = "in none of the policy's waves"
 NOT_KNOWN = "not in the fleet"
 """Why a device is left out that the cohort names."""
 NOT_OURS = "another supplier is responsible"
+OTHER_MODEL = "of another model"
 DORMANT = "dormant: not heard for longer than the policy's dormant_after"
 """The lane of those unheard for long: outside the waves and their gates, and no failure of the campaign."""
 LEAVES = "changes supplier before the campaign can have ended"
@@ -175,7 +176,7 @@ def _type(wanted: Wanted, kind: Kind) -> str | None:
 
 def _model(wanted: Wanted, kind: Kind) -> str | None:
     same = kind.manufacturer == wanted.manufacturer and kind.model in wanted.models
-    return None if same else "of another model"
+    return None if same else OTHER_MODEL
 
 
 def _hardware(wanted: Wanted, kind: Kind) -> str | None:

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import text
 
-from hanwave.ledger import campaigns, permit, planning, retrying, rollback
+from hanwave.ledger import campaigns, holds, permit, planning, retrying, rollback
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.notes import By
 from hanwave.rollout.events import Kind, Leg
@@ -87,6 +87,22 @@ def test_a_rollback_reaches_the_protected_too_and_names_who_is_gone(fleet):
     assert (found.campaigns, found.left_out) == (["spring-back-1"], {"not in the fleet": 1})
     with fleet.engine.begin() as connection:
         assert campaigns.frame(connection, "spring-back-1").policy == two.for_rollback()
+
+
+def test_who_is_left_out_is_named_with_the_reason_of_the_release_for_his_own_model(fleet):
+    """Not with that of the last one that was tried: a hold can be lifted, a model cannot."""
+    fleet.release_document("other", "00000001", may_downgrade=True)
+    activated(fleet, [eui(0), eui(1)], "spring")
+    with fleet.engine.begin() as connection:
+        other = (
+            "UPDATE release SET document = CAST(replace(document::text, '1111', '2222') AS jsonb) WHERE name = 'other'"
+        )
+        connection.execute(text(other))
+        holds.place(connection, holds.NewHold("device", eui(0), "INC0042", "ann", user_id=US), fleet.now)
+    found = rollback.plan_rollback(fleet.engine, "spring", ["r1", "other"], By("ann", "silence", "digest-spring"))
+    assert found.campaigns == ["spring-back-1"]
+    ((reason, devices),) = found.left_out.items()
+    assert (reason, devices) == ("INC0042", 1)
 
 
 @pytest.mark.parametrize("name", ["spring", "s" * LONGEST_NAME])
