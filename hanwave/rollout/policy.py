@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, StrictBool, model_validator
 
 from hanwave.duis.inventory import Region
 from hanwave.identifiers import EUI64, IdentifierError
+from hanwave.rollout.calendars import DAY, table
 from hanwave.rollout.evidence import POWER_ON_FAILURE
 from hanwave.rollout.pace import Pace
 from hanwave.rollout.terms import Duration, Many, Strict
@@ -297,6 +298,20 @@ class Policy(Strict):
         return self.model_copy(update={"waves": waves, "protected_from": self.protected_from and first})
 
     @model_validator(mode="after")
+    def _dates(self) -> Self:
+        if self.activation is not ActivationMode.FUTURE_DATED:
+            return self
+        if self.cancels * self.lead.total_seconds() < 1:
+            raise ValueError(
+                "cancels times lead is less than one activation, so none could be withdrawn in time: make either larger"
+            )
+        if self.lead > (most := table().look_ahead_days * DAY):
+            raise ValueError(
+                f"lead is {self.lead.days} days: it should be at most {most.days}, for the DCC takes no later date"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _whole(self) -> Self:
         if not self.waves:
             raise ValueError("waves is empty: a policy should have at least one wave")
@@ -306,10 +321,6 @@ class Policy(Strict):
             )
         if missing := set(DeviceType) - set(self.deadlines):
             raise ValueError(f"deadlines are missing for {', '.join(sorted(missing))}")
-        if self.activation is ActivationMode.FUTURE_DATED and self.cancels * self.lead.total_seconds() < 1:
-            raise ValueError(
-                "cancels times lead is less than one activation, so none could be withdrawn in time: make either larger"
-            )
         named = Counter(device for wave in self.waves for device in wave.devices)
         if twice := sorted(device for device, times in named.items() if times > 1):
             raise ValueError(f"waves name {twice[0]} {named[twice[0]]} times: a device should be in one wave")

@@ -119,6 +119,8 @@ def test_what_is_absurd_or_unknown_is_refused_by_its_name(field, value):
         ({"waves": [{"devices": [EUI, EUI.lower()]}, {"share": 1}]}, f"waves name {EUI} 2 times"),
         ({"waves": [{"devices": [EUI]}, {"devices": [EUI.replace("-", "")]}]}, f"waves name {EUI} 2 times"),
         ({"deadlines": {"ESME": {}}}, "deadlines are missing for GSME, HCALCS, PPMID"),
+        ({"activation": "future_dated", "lead": "31d"}, "lead is 31 days: it should be at most 30"),
+        ({"activation": "future_dated", "lead": "1s", "cancels": 0.5}, "none could be withdrawn in time"),
     ],
 )
 def test_what_contradicts_itself_is_refused_with_a_sentence(document, says):
@@ -135,7 +137,7 @@ _span = st.timedeltas(timedelta(microseconds=1), timedelta(days=365))
 
 @given(
     soak=_span,
-    lead=st.timedeltas(timedelta(seconds=1), timedelta(days=365)),  # shorter, and none could be withdrawn in time
+    lead=st.timedeltas(timedelta(seconds=1), timedelta(days=30)),  # shorter, and none could be withdrawn in time
     pace=st.floats(1e-6, 1e6),
     mode=st.sampled_from(ActivationMode),
     patience=st.one_of(st.none(), _span),
