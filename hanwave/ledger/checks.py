@@ -23,7 +23,8 @@ from hanwave.rollout.events import Leg
 CREDIT_AGAIN = timedelta(hours=1)
 """A home without credit is asked about again after this long."""
 HOME_LEASE = timedelta(days=7)
-"""A home's turn ends with the leg that has it, however long that takes. One that outlived its update ends after this."""
+"""A home's turn ends with the leg that has it, however long that takes. After this it ends where its update has ended, or is
+of a PPMID that has not taken its image: that is unplugged, perhaps for weeks, and holds up nobody else of its home."""
 _STEPS = {Leg.DISTRIBUTE: Step.DISTRIBUTE, Leg.ACTIVATE: Step.ACTIVATE, Leg.READ: Step.READ}
 
 
@@ -263,7 +264,8 @@ _TAKE_HOME = text(
         SELECT home, :kind, id, :expires FROM wanted ORDER BY home
         ON CONFLICT (home, kind) DO UPDATE SET update_id = EXCLUDED.update_id, expires_at = EXCLUDED.expires_at
         WHERE h.update_id = EXCLUDED.update_id OR (h.expires_at <= :now AND NOT EXISTS (
-            SELECT 1 FROM campaign_device o WHERE o.id = h.update_id AND o.state NOT IN ('settled', 'closed')))
+            SELECT 1 FROM campaign_device o WHERE o.id = h.update_id AND o.state NOT IN ('settled', 'closed')
+            AND NOT (o.device_type = 'PPMID' AND o.state IN ('requested', 'delivered'))))
         RETURNING update_id
     )
     SELECT u FROM unnest(CAST(:ids AS bigint[])) AS u WHERE u NOT IN (SELECT update_id FROM taken)

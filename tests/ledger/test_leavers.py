@@ -323,6 +323,19 @@ def test_a_ppmid_in_no_update_of_ours_is_asked_nothing(world):
 # Two campaigns, one home.
 
 
+def test_an_unplugged_ppmid_holds_up_its_home_for_a_week(world):
+    euis = world.fleet(2, homes=1)
+    (first,) = world.campaign(euis[:1], name="spring")
+    (second,) = world.campaign(euis[1:], name="summer")
+    send(world, distribute(world, [first]).outbox_id)
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE campaign_device SET device_type = 'PPMID' WHERE id = :id"), {"id": first})
+    world.later(days=6)
+    assert distribute(world, [second], "summer").refused[second].reason == "its home has another update under way"
+    world.later(days=2)
+    assert distribute(world, [second], "summer").granted == (second,)
+
+
 @pytest.mark.parametrize("days", [0, 9])
 def test_two_campaigns_for_one_home_take_turns(world, days):
     euis = world.fleet(2, homes=1)
