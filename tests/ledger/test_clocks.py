@@ -73,9 +73,10 @@ async def test_no_clock_keeps_anybody_from_a_halt(ledger, name):
 def test_the_ledgers_time_is_counted_on_and_asked_for_again(ledger, monkeypatch):
     theirs, asked = datetime(2026, 3, 29, tzinfo=UTC), []
     monkeypatch.setattr(clocks.database, "time_of", lambda _: asked.append(1) or theirs)
+    monkeypatch.setattr(clocks, "EVERY", HOUR.total_seconds())
     now = LedgerTime(ledger)
     first = now()
-    assert theirs <= first < now() < theirs + timedelta(minutes=1)
+    assert theirs <= first <= now() < theirs + HOUR
     assert len(asked) == 1
     theirs -= HOUR
     monkeypatch.setattr(clocks, "EVERY", 0.0)
