@@ -7,10 +7,11 @@ import pytest
 
 from hanwave.rollout.bench import BenchPolicy, Outcome
 from infra.zigbee.air import Conditions
-from infra.zigbee.client import Habits
+from infra.zigbee.client import Habits, OtaClient
 from infra.zigbee.clock import run_virtually
 from infra.zigbee.device import Device
-from infra.zigbee.frames import Cluster, Profile, Status
+from infra.zigbee.frames import Cluster, Ota, Profile, Status, UpgradeStatus
+from infra.zigbee.memory import Failure
 from tests.bench.lab import eui, gb_image, lab
 
 pytestmark = pytest.mark.bench
@@ -40,6 +41,52 @@ def test_a_device_that_gives_up_says_nothing_against_the_image():
             assert (report.outcome, report.device_status) == (Outcome.GAVE_UP, Status.ABORT)
             assert 0 < bench.device.books.blocks < 80
             assert (await bench.update(SMALL)).outcome is Outcome.ACTIVATED
+
+    run_virtually(course())
+
+
+@pytest.mark.parametrize(
+    ("is_good", "hold", "outcome"),
+    [
+        (True, False, Outcome.ACTIVATED),
+        (True, True, Outcome.HELD),
+        (False, False, Outcome.REFUSED),
+        (False, True, Outcome.REFUSED),
+    ],
+)
+def test_a_device_that_looks_at_its_image_for_long_is_waited_for(is_good, hold, outcome, monkeypatch):
+    finish = OtaClient._finish
+
+    async def slowly(client):
+        """As Silicon Labs' client: its status is that of a complete download from before it verifies."""
+        client._memory.status, client._memory.downloaded_version = UpgradeStatus.COMPLETE, client._memory.next_version
+        await asyncio.sleep(400)
+        await finish(client)
+
+    monkeypatch.setattr(OtaClient, "_finish", slowly)
+
+    async def course():
+        habits = Habits() if is_good else Habits(failures={2: Failure.REJECTED})
+        async with lab(habits=habits, conditions=USUAL) as bench:
+            report = await bench.update(SMALL, BenchPolicy(hold=hold))
+            assert (report.outcome, report.seconds > 400, report.blocks) == (outcome, True, 80)
+            assert bench.device.books.notifies == 2
+
+    run_virtually(course())
+
+
+def test_a_device_that_never_says_what_it_makes_of_the_whole_image_is_told_to_install_it(monkeypatch):
+    async def in_silence(client):
+        client._memory.status, client._memory.downloaded_version = UpgradeStatus.COMPLETE, client._memory.next_version
+        await client._await_answer(Ota.UPGRADE_END_RESPONSE, None, None)
+        client._install()
+
+    monkeypatch.setattr(OtaClient, "_finish", in_silence)
+
+    async def course():
+        async with lab(conditions=USUAL) as bench:
+            report = await bench.update(SMALL)
+            assert (report.outcome, 900 < report.seconds < 1000) == (Outcome.ACTIVATED, True)
 
     run_virtually(course())
 

@@ -52,6 +52,11 @@ class Probed:
         return self.image_upgrade_status in _HELD and self.downloaded_file_version == version
 
     @property
+    def may_verify(self) -> bool:
+        """Whether it has every octet, and perhaps not yet looked at them: Silicon Labs' client tells the two alike."""
+        return self.image_upgrade_status == COMPLETE
+
+    @property
     def is_downloading(self) -> bool:
         """Whether it is in the middle of some file, and asks by itself."""
         return self.image_upgrade_status == DOWNLOADING

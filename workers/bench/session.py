@@ -42,6 +42,8 @@ class OtaSession:
         self._approached_in_vain = 0
         self._offers_in_vain = 0
         self._is_in_the_middle = False
+        self._verifies = False
+        """It has fetched all from this session, and has not yet said what it makes of it."""
 
     async def run(self) -> Outcome:
         """Update the device."""
@@ -84,8 +86,14 @@ class OtaSession:
             await self._await_told()
         return ending.result()
 
-    def _silence(self) -> Outcome:
+    @property
+    def _held(self) -> Outcome | None:
+        return Outcome.HELD if self._policy.hold else None
+
+    def _silence(self) -> Outcome | None:
         """How its silence ends the download: a device that asked for another type alone has no use for ours."""
+        if self._verifies:
+            return self._held
         asked, ours = self._answers.types, self._image.header.image_type
         is_other = bool(asked) and ours not in asked and not self._is_in_the_middle
         return Outcome.WRONG_TYPE if is_other else Outcome.STALLED
@@ -120,17 +128,19 @@ class OtaSession:
             # It asks by itself, and a notification might make it begin again.
             self._is_in_the_middle = True
             self._transfer.offset = probed.file_offset or 0
-        elif not self._answers.ending.done():
+        elif not self._answers.ending.done() and not self._verifies:
             await self._notify()
 
     def _settle(self, probed: Probed) -> None:
         """End the download where the device's own words do."""
         settled = check_probed(self._image, probed, self._policy)
+        holds = probed.holds(self._image.version)
+        self._verifies = holds and probed.may_verify and self._transfer.blocks > 0
         if settled is not None:
             self._answers.finish(settled)
-        elif probed.holds(self._image.version):
-            self._answers.finish(Outcome.HELD if self._policy.hold else None)
-        else:
+        elif holds and not self._verifies:
+            self._answers.finish(self._held)
+        elif not holds:
             self._answers.is_checked = True
 
     def _count_offer(self) -> None:
