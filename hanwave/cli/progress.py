@@ -7,6 +7,7 @@ with it: `emit` ends it, and so does whoever else prints before the end of `work
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
@@ -25,6 +26,7 @@ class _Working:
         self._lock = threading.Lock()
         self._ended = False
         self._shown: Progress | None = None
+        self._began = time.monotonic()
         self._timer = threading.Timer(AFTER_SECONDS, self._show)
         self._timer.daemon = True
         self._timer.start()
@@ -51,6 +53,7 @@ class _Working:
                 *columns, console=screen, transient=True, redirect_stdout=False, redirect_stderr=False
             )
             self._shown.add_task(" ".join(sys.argv[1:3]), total=None)
+            self._shown.tasks[0].start_time = self._began
             self._shown.start()
 
     def end(self) -> None:

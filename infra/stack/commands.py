@@ -14,6 +14,7 @@ from rich.table import Table
 
 from hanwave import settings
 from hanwave.cli.output import AsJson, emit
+from hanwave.cli.progress import working
 from infra.stack.declared import METRICS_PORTS, PROCESSES, SETTINGS
 from infra.stack.ports import HOST
 from infra.stack.processes import StackError
@@ -51,7 +52,8 @@ def up(
             # Both: a shell that puts us in the background has us ignore SIGINT.
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.default_int_handler)
-        stack.wait_ready()
+        with working():
+            stack.wait_ready()
         emit({**_addresses(stack), "ready_in_s": round(time.monotonic() - began, 1)}, as_json=as_json)
         if foreground:
             stack.wait_ended()
@@ -83,7 +85,8 @@ def down(*, state: Folder = None, as_json: AsJson = False) -> None:
     """
     stack = Stack(_existing(state))
     was_running = stack.state().is_running
-    forced = stack.stop()
+    with working():
+        forced = stack.stop()
     emit({"was_running": was_running, "ended_by_force": forced}, as_json=as_json)
 
 
@@ -138,7 +141,8 @@ def doctor(*, state: Folder = None, as_json: AsJson = False) -> None:
     # Here and not above: the ledger's libraries take half a second that the other commands need not wait.
     from infra.stack.doctor import examine  # noqa: PLC0415
 
-    findings = list(examine(state))
+    with working():
+        findings = list(examine(state))
     wrong = sum(not finding.is_well for finding in findings)
     if as_json:
         facts = [{"check": f.check, "well": f.is_well, "found": f.found, "remedy": f.remedy} for f in findings]

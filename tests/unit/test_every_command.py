@@ -15,6 +15,7 @@ import pytest
 from typer.main import get_command
 
 from hanwave.cli import main, output, progress
+from infra.stack import commands as stack_commands
 from tests.support.command import run
 
 pytestmark = pytest.mark.unit
@@ -216,6 +217,18 @@ def test_what_takes_long_is_shown_on_a_terminals_standard_error_and_is_gone_befo
         assert b"\x1b[?25h" in shown
         monkeypatch.undo()
     assert capsys.readouterr().out == ""
+
+
+def test_the_doctor_shows_that_it_is_at_work(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    at_work: list[int] = []
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setattr("infra.stack.doctor.examine", lambda _: at_work.append(len(progress._working)) or [])
+    stack_commands.doctor()
+    assert (at_work, progress._working) == ([1], [])
 
 
 def test_where_nobody_sees_a_screen_nothing_is_shown(monkeypatch, capsys):
