@@ -317,23 +317,28 @@ def _close_all(ledger: Engine, campaign: str, reason: str) -> int:
     return in_flight
 
 
-def close_withdrawn(connection: Connection, campaign: str, reason: str, now: datetime) -> int:
-    """Close what is not in flight any more of a withdrawn campaign; the number that is."""
-    for outbox_id in _unsent(connection, campaign):
+def close_withdrawn(connection: Connection, campaign: str, reason: str, now: datetime) -> None:
+    """Close what is not in flight any more of a withdrawn campaign; what somebody else has in hand is left to the next sweep."""
+    for outbox_id in _unsent(connection, campaign, _NOT_IN_HAND):
         outbox.never_sent(connection, outbox_id, now, reason)
-    return _close(connection, _open(connection, campaign), reason, now)
+    _close(connection, _open(connection, campaign, _NOT_IN_HAND), reason, now)
 
 
-def _unsent(connection: Connection, campaign: str) -> list[int]:
-    statement = text("SELECT id FROM outbox WHERE campaign = :name AND state IN ('granted', 'ready') AND sends = 0")
-    return list(connection.execute(statement, {"name": campaign}).scalars())
+# A sweep that waited here, with rows of its own locked, could wait for whoever waits for those.
+_NOT_IN_HAND = "FOR UPDATE SKIP LOCKED"
 
 
-def _open(connection: Connection, campaign: str) -> list[int]:
-    statement = text(
-        "SELECT id FROM campaign_device WHERE campaign = :name AND state NOT IN ('settled', 'closed') ORDER BY id"
+def _unsent(connection: Connection, campaign: str, which: str = "") -> list[int]:
+    statement = f"SELECT id FROM outbox WHERE campaign = :name AND state IN ('granted', 'ready') AND sends = 0 {which}"
+    return list(connection.execute(text(statement), {"name": campaign}).scalars())
+
+
+def _open(connection: Connection, campaign: str, which: str = "") -> list[int]:
+    statement = (
+        "SELECT id FROM campaign_device WHERE campaign = :name AND state NOT IN ('settled', 'closed')"
+        f" ORDER BY id {which}"
     )
-    return list(connection.execute(statement, {"name": campaign}).scalars())
+    return list(connection.execute(text(statement), {"name": campaign}).scalars())
 
 
 def _close(connection: Connection, ids: list[int], reason: str, now: datetime) -> int:

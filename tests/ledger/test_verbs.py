@@ -199,6 +199,21 @@ def test_a_campaign_that_is_withdrawn_again_is_closed_to_its_end_and_what_ended_
     assert spring.count("stop") == spring.count("note") == 1
 
 
+def test_a_sweep_leaves_to_the_next_one_what_somebody_else_has_in_hand(spring):
+    """With rows of its own locked it must wait for nobody, who may wait for those."""
+    superseded = []
+    with spring.engine.begin() as busy:
+        busy.execute(text("SELECT FROM campaign_device ORDER BY id LIMIT 1 FOR UPDATE"))
+        for holder in (busy, None):
+            with spring.engine.begin() as sweep:
+                sweep.execute(text("SET LOCAL lock_timeout = '20s'"))
+                control.close_withdrawn(sweep, NAME, "smoke", spring.now)
+            superseded.append(spring.count("campaign_device", "outcome = 'superseded'"))
+            if holder:
+                holder.rollback()
+    assert superseded == [2, 3]
+
+
 def test_the_author_approves_in_no_spelling_and_nobody_twice(spring):
     for actor in ("ann", "Ann", " ANN\t", "\uff41\uff4e\uff4e"):
         with pytest.raises(LedgerError, match="is the author"):
