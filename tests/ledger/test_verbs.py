@@ -19,7 +19,7 @@ from hanwave.rollout.device import State
 from hanwave.rollout.events import Event, Kind, Leg
 from hanwave.rollout.policy import Gate, Policy, Wave
 from hanwave.rollout.request import CampaignRequest
-from tests.ledger.test_permit_and_outbox import hold_image
+from tests.ledger.test_permit_and_outbox import distribute, hold_image, say, send
 from tests.support.ledger import US, World
 
 pytestmark = pytest.mark.ledger
@@ -197,6 +197,17 @@ def test_a_campaign_that_is_withdrawn_again_is_closed_to_its_end_and_what_ended_
     assert spring.count("campaign_device", "outcome = 'superseded'") == 2
     assert spring.state(first) is State.SETTLED
     assert spring.count("stop") == spring.count("note") == 1
+
+
+def test_a_withdrawn_campaign_keeps_the_devices_whose_requests_the_dcc_holds(world):
+    """A display activates what is released to it tomorrow: no other campaign may have it meanwhile."""
+    world.device_type = "PPMID"
+    ids = world.campaign(world.fleet(2), name=NAME)
+    send(world, distribute(world, ids).outbox_id)
+    say(world, ids[0], Kind.QUARANTINED, Leg.DISTRIBUTE)
+    assert control.withdraw_campaign(world.engine, NAME, "smoke", "ann") == 1
+    assert [world.state(each) for each in ids] == [State.QUARANTINED, State.CLOSED]
+    assert world.count("lease") == world.count("lease", f"update_id = {ids[0]}") == 1
 
 
 def test_a_sweep_leaves_to_the_next_one_what_somebody_else_has_in_hand(spring):
