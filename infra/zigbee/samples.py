@@ -6,10 +6,11 @@ fleet.csv has 20 PPMIDs as both `python -m infra.zigbee` and a worker's radio `v
 
 import csv
 import json
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
+
+import typer
 
 from hanwave.firmware.document import release_to_dict
 from hanwave.firmware.image import manufacturer_image_hash
@@ -71,7 +72,7 @@ def _row(number: int) -> dict[str, str]:
 
 
 def main(folder: Path) -> None:
-    """Write them."""
+    """Write a fleet and two releases for training on a bench into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for each in map(release, _VERSIONS):
         (folder / f"{each.name}.json").write_text(json.dumps(release_to_dict(each)))
@@ -83,4 +84,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    typer.run(main)
