@@ -316,6 +316,16 @@ def test_holds_are_placed_in_canonical_form_expire_and_are_lifted(ledger):
     assert [note[:2] for note in notes(ledger)][-1] == ("lift_hold", f"hold/{device}")
 
 
+def test_whether_a_device_is_held_is_looked_up_and_not_searched_for(ledger):
+    """With 5,000 holds, one ticket's, a search took 1.6 ms of each device of a plan or a permit."""
+    with ledger.connect() as connection:
+        # By the index wherever it can be: a test's few rows alone would be read through.
+        connection.execute(text("SET LOCAL enable_seqscan = off"))
+        asked = f"EXPLAIN SELECT h.reason FROM device d, LATERAL ({holds.HOLDING.format(now=':now')}) h"
+        plan = connection.execute(text(asked), {"user_id": "us", "now": NOW}).scalars().all()
+    assert any("hold_of" in line for line in plan), "\n".join(plan)
+
+
 def test_the_note_of_a_home_on_hold_does_not_name_the_home(ledger):
     place(ledger, "home", "premises 4711")
     assert "4711" not in str(notes(ledger))

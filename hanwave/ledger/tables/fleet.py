@@ -61,3 +61,6 @@ class Hold(SQLModel, table=True):
     placed_at: datetime = time_column()
     expires_at: datetime | None = time_column(optional=True)
     lifted_at: datetime | None = time_column(optional=True)
+
+    # A plan and a permit ask it of each device; a ticket or a call centre places thousands.
+    __table_args__ = (Index("hold_of", "scope", "value", postgresql_where=sql("lifted_at IS NULL")),)

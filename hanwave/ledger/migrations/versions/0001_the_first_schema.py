@@ -152,6 +152,7 @@ def upgrade() -> None:  # noqa: PLR0915 - as many as there are tables and indexe
         sa.Column("lifted_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
+    op.create_index("hold_of", "hold", ["scope", "value"], unique=False, postgresql_where=sa.text("lifted_at IS NULL"))
     op.create_table(
         "home_lease",
         sa.Column("home", sa.String(), nullable=False),
