@@ -53,9 +53,14 @@ class Watch:
         self._clock = clock
         self._good_until = 0.0
 
+    @property
+    def is_due(self) -> bool:
+        """Whether it was not found right within EVERY."""
+        return time.monotonic() > self._good_until
+
     def check(self) -> None:
         """ClockError where the clock is wrong; one that was right less than EVERY ago is taken to be right."""
-        if time.monotonic() > self._good_until:
+        if self.is_due:
             check(self._ledger, self._clock)
             self._good_until = time.monotonic() + EVERY
 
@@ -95,7 +100,7 @@ class _Gate(ActivityInboundInterceptor):
         self._watch = watch
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 - the SDK's
-        if activity.info().activity_type not in BY_ANY_CLOCK:
+        if self._watch.is_due and activity.info().activity_type not in BY_ANY_CLOCK:
             await asyncio.to_thread(self._watch.check)
         return await super().execute_activity(input)
 
