@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hanwave.client.bench import Transfer
     from hanwave.ledger.progress import Progress
 
+_TWO_MINUTES = 120
 app = typer.Typer(no_args_is_help=True, help="Devices on a bench's ZigBee coordinator, and their updates.")
 Bench = Annotated[str, typer.Option(metavar="NAME", help="The bench, by its name.")]
 Device = Annotated[str, typer.Argument(metavar="EUI-64", help="The device.")]
@@ -139,13 +140,19 @@ def _tell(found: "list[Transfer]", bench: str, *, as_json: bool) -> None:
     sys.stdout.flush()
 
 
+def _left(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    return f"{seconds:.0f} s" if seconds < _TWO_MINUTES else f"{seconds / 60:.0f} min"
+
+
 def _table(found: "list[Transfer]") -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in ("campaign", "device", "stage", "done", "octets/s", "left", "waits for"):
         table.add_column(heading)
     for each in found:
         done = f"{each.offset / each.size:.0%} of {each.size}" if each.size else "-"
-        left = "-" if each.seconds_left is None else f"{each.seconds_left / 60:.0f} min"
-        cells = (each.campaign, each.eui, each.stage, done, f"{each.rate:.0f}", left, each.waits_for or "-")
+        left, rate = _left(each.seconds_left), f"{each.rate:.0f}"
+        cells = (each.campaign, each.eui, each.stage, done, rate, left, each.waits_for or "-")
         table.add_row(*map(shown, cells))
     return table

@@ -27,6 +27,7 @@ from workers.bench.errors import BenchError
 from workers.bench.link import words
 from workers.bench.radio import BenchDevice, bench_config
 from workers.bench.radios import open_radio, radio_config
+from workers.bench.transfer import Transfer
 from workers.bench.worker import main
 
 pytestmark = pytest.mark.bench
@@ -140,6 +141,18 @@ def test_what_an_error_comes_from_is_said_where_it_says_nothing_itself():
     failed.__cause__ = ConnectionRefusedError(111, "Connect call failed")
     assert words(failed) == "[Errno 111] Connect call failed"
     assert (words(TimeoutError()), words(None)) == ("TimeoutError", "its port was closed")
+
+
+def test_what_is_left_is_told_until_the_device_has_the_image():
+    async def course():
+        transfer = Transfer(100)
+        transfer.sent(0, 50)
+        await asyncio.sleep(2)
+        assert transfer.progress().seconds_left == 2
+        transfer.sent(50, 50)
+        assert transfer.progress().seconds_left is None
+
+    run_virtually(course())
 
 
 def test_a_policy_of_the_kind():

@@ -40,7 +40,7 @@ class Progress:
     rate: float
     """Octets a second since the first block of this session, pauses included; 0: there was none."""
     seconds_left: float | None
-    """At that rate; None: nobody knows."""
+    """At that rate, until it has the whole image; None: nobody knows, or it has it."""
 
 
 def _now() -> float:
@@ -109,7 +109,7 @@ class Transfer:
         """How it stands now."""
         elapsed = 0.0 if self.first_block_at is None else _now() - self.first_block_at
         rate = self.octets / elapsed if elapsed > 0 else 0.0
-        left = (self.size - self.offset) / rate if rate else None
+        left = (self.size - self.offset) / rate if rate and self.offset < self.size else None
         return Progress(self.stage, self.offset, self.size, self.blocks, self.repeats, self.silent_for, rate, left)
 
     def report(self, outcome: Outcome) -> BenchReport:
