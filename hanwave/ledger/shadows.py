@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 
 from hanwave.ledger import leavers
 from hanwave.ledger.campaigns import SHADOW, Frame
-from hanwave.ledger.standing import Fact, Folded, lock, record, standings
+from hanwave.ledger.standing import Fact, Folded, record, standings
 from hanwave.rollout.decide import Outcome
 from hanwave.rollout.device import State
 from hanwave.rollout.events import Event, Evidence, Kind, Leg
@@ -74,10 +74,11 @@ def seen(connection: Connection, campaign: str) -> dict[str, int]:
     return {row.what: row.n for row in rows}
 
 
+# A sweep has rows of its own locked: what somebody else has in hand is left to the next one.
 _WATCHED = text(
     "SELECT u.id FROM campaign_device u JOIN wave w ON (w.campaign, w.number) = (u.campaign, u.wave)"
     " WHERE u.campaign = :campaign AND u.wave = :wave AND u.reason = :shadow AND w.opened_at <= :since"
-    " AND u.state NOT IN ('settled', 'closed') ORDER BY u.id LIMIT :most"
+    " AND u.state NOT IN ('settled', 'closed') ORDER BY u.id LIMIT :most FOR UPDATE OF u SKIP LOCKED"
 )
 _MOST = 2000
 
@@ -87,7 +88,6 @@ def stop_watching(connection: Connection, frame: Frame, wave: int, now: datetime
     since = now - _as_long_as_an_update(frame, wave)
     values = {"campaign": frame.name, "wave": wave, "shadow": SHADOW, "since": since, "most": _MOST}
     ids = list(connection.execute(_WATCHED, values).scalars())
-    lock(connection, ids)
     return len(record(connection, [_ending(each, now) for each in standings(connection, ids, now)], now))
 
 
