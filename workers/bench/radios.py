@@ -77,6 +77,7 @@ async def open_radio(bench: Bench, state: Path) -> ControllerApplication:
     try:
         await radio._load_db()  # noqa: SLF001 - what new() does, whose failure leaves a port open that nobody can close
     except Exception as error:
+        await radio.shutdown()
         raise BenchError(
             f"its devices cannot be read from {config[zigpy.config.CONF_DATABASE]} ({error}): put a copy in its place, or move"
             " it away and have them join anew"
