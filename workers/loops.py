@@ -103,6 +103,10 @@ class Loops:
                 _log.warning("the ledger cannot be used, messages wait: %s", error)
                 await asyncio.sleep(PAUSE_SECONDS)
                 continue
+            except Exception:  # noqa: BLE001 - a loop that ended would leave every message that is answered 204 unread
+                _log.exception("messages wait")
+                await asyncio.sleep(PAUSE_SECONDS)
+                continue
             for routed in done:
                 self._ask_to_wake(routed)
             if not done:
@@ -138,6 +142,9 @@ class Loops:
                 taken = await asyncio.to_thread(self._forward_one, hand_on)
             except SQLAlchemyError as error:
                 _log.warning("the ledger cannot be used, nothing is handed on: %s", error)
+                taken = False
+            except Exception:  # noqa: BLE001 - as above
+                _log.exception("nothing is handed on")
                 taken = False
             if not taken:
                 await asyncio.sleep(PAUSE_SECONDS)
