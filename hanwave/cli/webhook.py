@@ -50,7 +50,12 @@ def list_(database: Database = None, as_json: AsJson = False) -> None:
     """List the webhooks: of the setting user_id, if any; and of which campaigns each has events yet to take, and why."""
     with open_ledger(database) as ledger, connect(ledger) as connection:
         found = webhooks.listed(connection, own_user_id())
-    emit({"webhooks": [asdict(hook) for hook in found]}, as_json=as_json)
+    hooks = [asdict(hook) for hook in found]
+    if as_json:
+        emit({"webhooks": hooks}, as_json=True)
+        return
+    behind = [{"webhook": hook["name"], **told} for hook in hooks for told in hook.pop("behind")]
+    emit({"webhooks": hooks, "behind": behind}, as_json=False)
 
 
 @app.command(epilog="Example: hanwave webhook remove billing --reason 'that system is gone'")

@@ -77,6 +77,8 @@ async def test_a_real_receiver_verifies_what_it_is_told_and_a_dead_one_stops_nob
     assert errors["dead"] == "it could not be reached: ConnectError"
     assert errors["unsure"].startswith("the secret file ")
     assert errors["moved"] == "it answered 307"
+    lines = [line.split() for line in run("webhook", "list").out.splitlines()]
+    assert ["dead", "spring"] in [line[:2] for line in lines]
     assert command("resend", "dead") == {"name": "dead", "campaigns": 1}
     assert command("remove", "dead", "--reason", "gone") == {"name": "dead", "removed": True}
     assert [each["name"] for each in command("list")["webhooks"]] == ["billing", "moved", "unsure"]
