@@ -165,7 +165,9 @@ def _updates(connection: Connection, euis: list[str], user_id: str | None) -> di
             f" LEFT JOIN LATERAL (SELECT min(at) FILTER (WHERE {_BEGUN}) AS sent_at,"
             f"  min(at) FILTER (WHERE {_CHANGED} AND version = r.firmware_version) AS changed_over"
             "  FROM device_event WHERE update_id = u.id) e ON true"
-            " WHERE u.eui = ANY(:euis) AND (CAST(:user AS text) IS NULL OR c.user_id = :user) ORDER BY u.id DESC"
+            # What a shadow would do is no business of the customer's: nothing of it is ever sent.
+            " WHERE u.eui = ANY(:euis) AND NOT c.shadow AND (CAST(:user AS text) IS NULL OR c.user_id = :user)"
+            " ORDER BY u.id DESC"
         ),
         {"euis": euis, "user": user_id},
     )

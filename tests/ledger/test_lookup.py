@@ -8,12 +8,13 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import ProgrammingError
 
-from hanwave.ledger import database, holds, lookup
+from hanwave.ledger import campaigns, database, holds, lookup
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.standing import Fact, record
 from hanwave.rollout.decide import Outcome
 from hanwave.rollout.device import State
 from hanwave.rollout.events import Event, Evidence, Kind, Leg
+from hanwave.rollout.policy import Policy, Wave
 from hanwave.settings import Lookup
 from infra.stack.postgres import APPLICATION, LOOKUP
 from tests.support.command import run
@@ -90,6 +91,14 @@ def test_a_hold_on_more_or_less_than_the_home_is_told_of_its_devices(home, ledge
     told = run("lookup", MPAN, "--database", ledger_dsn).out
     assert ("kept away from this home by a hold" in told) is all(held)
     assert ("kept away from its electricity meter by a hold" in told) is not all(held)
+
+
+def test_nobody_is_told_of_an_update_that_a_shadow_campaign_will_never_send(home):
+    shade = campaigns.NewCampaign("shade", "r2", US, Policy(waves=(Wave(share=1),)), "s", "d", "ann", shadow=True)
+    told = look(home, MPAN)
+    with home.engine.begin() as connection:
+        campaigns.create(connection, shade, (tuple(device.eui for device in told.devices),), {}, home.now)
+    assert look(home, MPAN) == told
 
 
 def test_another_suppliers_home_is_not_found(home):
