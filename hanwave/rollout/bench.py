@@ -48,7 +48,7 @@ class Outcome(StrEnum):
     DECLINED = "declined"
     """It was offered the image, and asked for none of it."""
     GAVE_UP = "gave_up"
-    """It broke the download off by itself (ABORT), as after many answers that it did not get."""
+    """It broke the download off by itself (ABORT), as after many answers that it did not get; or began it anew again and again."""
     REFUSED = "refused"
     """It had the whole image and rejected it: the report says with what status."""
     STALLED = "stalled"

@@ -94,7 +94,7 @@ def _unreached(report: BenchReport, attempt: Attempt, at: datetime) -> Event:
             f"cancelled; the device {'was told' if report.was_told else 'was not told, and waits with what it has'}"
         )
     elif report.outcome is Outcome.GAVE_UP:
-        detail = f"the device broke the download off by itself, after {report.octets} octets"
+        detail = f"the device broke the download off, or began it anew again and again, after {report.octets} octets"
     else:
         detail = f"not heard for as long as the bench waits, after {report.octets} octets"
     kind = Kind.DELIVERY_FAILED if attempt.leg is Leg.DISTRIBUTE else Kind.UNREACHED

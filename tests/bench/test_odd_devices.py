@@ -45,6 +45,23 @@ def test_a_device_that_gives_up_says_nothing_against_the_image():
     run_virtually(course())
 
 
+def test_a_device_that_begins_anew_for_ever_is_given_up():
+    async def course():
+        async with lab(habits=Habits(resumes=False), conditions=USUAL) as bench:
+            device = bench.device
+
+            def cut():
+                device.client.at_offset[3_000] = cut
+                device.cut_power(1)
+
+            cut()
+            report = await bench.update(SMALL)
+            assert (report.outcome, report.octets // len(SMALL.data)) == (Outcome.GAVE_UP, 10)
+            assert (device.memory.version, device.books.aborts) == (1, 0)
+
+    run_virtually(course())
+
+
 @pytest.mark.parametrize(
     ("is_good", "hold", "outcome"),
     [

@@ -30,6 +30,9 @@ PATIENCE = 0.3
 MOMENT = 0.05
 """Seconds that a coordinator may take to say what the air did: next to nothing for a client that asks again."""
 
+MOST = 10
+"""Times the image's octets, acknowledged, after which a device that begins it anew again and again is given up."""
+
 Ending = asyncio.Future[Outcome | None]
 """How the download ended; None: the device has the image, and may be told to activate it."""
 
@@ -180,6 +183,8 @@ class Answers:
         target = (header.manufacturer_code, header.image_type, self._image.version)
         await self._cluster.send_block(tsn, target, offset, data)
         self._transfer.sent(offset, len(data))
+        if self._transfer.octets > MOST * len(self._image.data):
+            self.finish(Outcome.GAVE_UP)
 
     async def _may_send(self, hdr: ZCLHeader, command: Any) -> bool:
         """Whether this request gets octets; if not, it has been answered."""
