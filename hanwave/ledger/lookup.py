@@ -67,7 +67,10 @@ _ENDED = {
     Outcome.INSPECT: ("The update was not started; the device works as before.", "We look into it."),
     Outcome.LEFT: ("Nothing more was done: the device left us, or was exchanged.", "Nothing."),
     Outcome.CANCELLED: ("The update was cancelled.", "Nothing."),
-    Outcome.SUPERSEDED: ("Another update took this one's place.", "See the other update."),
+    Outcome.SUPERSEDED: (
+        "The update was called off, or another one takes its place.",
+        "Nothing, unless another update is told of here.",
+    ),
 }
 _MPXN = re.compile(r"[0-9][0-9 ]{4,18}[0-9]", re.ASCII)
 _BEGUN = "kind = 'sent'"

@@ -111,6 +111,8 @@ class Report:
     requests: list[Requests]
     forecast: list[Held]
     homes: Homes
+    rolled_back_by: list[str]
+    """The campaigns that take its devices back; empty where it was not rolled back."""
     acts: list[Act]
     beyond: int
     """Acts that are not shown."""
@@ -146,6 +148,7 @@ def gather(connection: Connection, campaign: str, now: datetime, user_id: str | 
         requests=_requests(connection, campaign),
         forecast=forecasts.compare(connection, campaign, now),
         homes=_homes(connection, campaign),
+        rolled_back_by=view.restoring or [],
         acts=acts[:_ACTS],
         beyond=max(0, len(acts) - _ACTS),
         audit=audit.status(connection),

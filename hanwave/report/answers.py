@@ -30,7 +30,7 @@ ADVICE = {
     Outcome.NOT_STARTED: "retry: nothing was sent",
     Outcome.LEFT: "nothing: another supplier, or an exchange, took the device",
     Outcome.CANCELLED: "nothing, or retry: a person took it out",
-    Outcome.SUPERSEDED: "nothing: another campaign took it over",
+    Outcome.SUPERSEDED: "nothing: this campaign was withdrawn before its turn, or another took the device over",
 }
 """What to do about each way in which an update can end without settling."""
 
@@ -105,10 +105,13 @@ def _approved(report: Report) -> str:
 def _done(report: Report) -> str:
     head, open_ = report.heading, report.outcomes.get("open", 0)
     over = f"ended {when(head.closed_at)}" if head.closed_at else f"is {head.status}, with {many(open_, 'device')} open"
-    return (
-        f"It began {when(head.began_at)} and {over}. {report.settled:,} of {many(report.devices, 'device')}"
-        f" ({_share(report.settled, report.devices)}) run the new version and came through their soak."
-    )
+    came = f"{report.settled:,} of {many(report.devices, 'device')} ({_share(report.settled, report.devices)})"
+    if back := report.rolled_back_by:
+        return (
+            f"It began {when(head.began_at)}, {over}, and was rolled back by {_listed(back)}: what its devices run now stands in"
+            f" the reports of these. {came} had come through their soak before."
+        )
+    return f"It began {when(head.began_at)} and {over}. {came} run the new version and came through their soak."
 
 
 def _harm(report: Report) -> str:
@@ -155,8 +158,9 @@ def _cost(report: Report, rates: Rates) -> str:
         else "not priced: no rates were given"
     )
     saved = f", worth {rates.money(report.homes.settled * rates.visit)}" if rates.visit is not None else ""
+    avoided = "none, since it was rolled back" if report.rolled_back_by else many(report.homes.settled, "home") + saved
     return (
-        f"{sent} sent; {money}. Visits avoided: {many(report.homes.settled, 'home')}{saved}."
+        f"{sent} sent; {money}. Visits avoided: {avoided}."
         f" Visits left: {many(report.homes.visits, 'home')}; {report.homes.customers:,} more wait for their customer."
     )
 

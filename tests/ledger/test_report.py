@@ -103,6 +103,19 @@ def test_its_first_page_answers_eight_questions_in_plain_words(spring):
     assert "17 homes, worth 1,360.00 GBP" in by["What did it cost, and what did it save?"]
 
 
+def test_a_campaign_that_was_rolled_back_says_so_and_claims_nothing_for_what_was_taken_back(spring):
+    restore = json.dumps({"campaigns": ["spring-back-1"], "left_out": {}, "in_flight": 0})
+    with spring.engine.begin() as connection:
+        rolled_back = "UPDATE campaign SET restored = CAST(:restore AS jsonb) WHERE name = 'spring'"
+        connection.execute(text(rolled_back), {"restore": restore})
+    found = report(spring)
+    told = dict(answers.answers(found, RATES))
+    assert "and was rolled back by spring-back-1" in told["What was done?"]
+    assert "run the new version" not in told["What was done?"]
+    assert "Visits avoided: none, since it was rolled back." in told["What did it cost, and what did it save?"]
+    assert answers.count(found.heading, list(told.items())) <= answers.WORDS
+
+
 def test_a_page_holds_what_people_wrote_as_text_and_needs_nothing_from_elsewhere(spring):
     found = page.render(report(spring), RATES)
     tree = html.fromstring(found)
