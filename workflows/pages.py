@@ -29,12 +29,13 @@ Act = tuple[str, str, dict[str, Any]]
 
 def campaign(view: View, waiting: str) -> str:
     """A campaign's page; it is over where it waits for nothing."""
-    waits = f"**Waits for** {_text(waiting)}.{_until(view.next_due)}" if waiting else "**Over.**"
+    waits = f"**Waits for** {_text(waiting)}.{_until(view.next_due)}" if waiting else _over(view)
     return _joined(
         f"## {view.name}: {_text(view.release)}",
         waits,
         _listed("Stopped by", view.stops),
-        "**Waves**\n\n" + "".join(f"- Wave {w.number}, {_count(w.size)}: {_verdict(w)}\n" for w in view.waves),
+        "**Waves**\n\n"
+        + "".join(f"- Wave {w.number}, {_count(w.size)}: {_verdict(w, over=not waiting)}\n" for w in view.waves),
         f"**Devices**\n\n{_bars(view.funnel)}",
         _listed("Seen instead", [f"{n} devices: {what}" for what, n in view.seen.items()]),
         _next(view) if waiting else "",
@@ -100,9 +101,14 @@ def _listed(title: str, lines: list[str]) -> str:
     return f"**{title}**\n\n" + "".join(f"- {_text(line)}\n" for line in lines) if lines else ""
 
 
-def _verdict(wave: WaveView) -> str:
+def _over(view: View) -> str:
+    return f"**Over**: rolled back by {_text(', '.join(view.restoring))}." if view.restoring else "**Over.**"
+
+
+def _verdict(wave: WaveView, *, over: bool) -> str:
     if wave.verdict is None:
-        return "running" if wave.opened else "to come"
+        now, later = ("not judged", "never begun") if over else ("running", "to come")
+        return now if wave.opened else later
     passed = f" Let on by {_text(wave.passed_by)}." if wave.passed_by else ""
     return f"**{wave.verdict.upper()}**, {_text(wave.reason)}.{passed}"
 

@@ -79,6 +79,13 @@ def test_one_that_is_over_offers_nothing():
     assert offered(page) == {}
 
 
+def test_one_that_was_rolled_back_says_by_what_and_that_nothing_is_to_come():
+    page = pages.campaign(view(restoring=["spring-back-1", "spring-back-2"]), "")
+    assert "**Over**: rolled back by spring-back-1, spring-back-2." in page
+    assert "Wave 1, 5 devices: not judged" in page
+    assert "Wave 2, 1 device: never begun" in page
+
+
 def test_it_says_until_when_and_how_far():
     due = datetime(2026, 11, 23, 7, 5, 9, tzinfo=UTC)
     funnel = {"closed:not_delivered": 1, "activating": 9, "planned": 20, "held:would be sent": 2, "gone": 0}
