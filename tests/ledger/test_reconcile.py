@@ -206,9 +206,12 @@ def test_no_counter_that_may_have_been_used_is_given_out(world):
     assert world.state(update_id) is State.HELD
 
 
-def test_an_unanswered_activation_of_the_copy_becomes_a_question_not_a_second_command(world):
+@pytest.mark.parametrize("is_sent", [False, True])
+def test_an_unanswered_activation_of_the_copy_becomes_a_question_not_a_second_command(world, is_sent):
     (update_id,) = hold_image(world)
-    assert activate(world, update_id).outbox_id
+    request = activate(world, update_id).outbox_id
+    if is_sent:
+        send(world, request, None)
     stop_all(world)
     assert world.state(update_id) is State.ACTIVATING
     assert world.count("outbox", "leg = 'activate' AND state = 'forgotten' AND sends = 1") == 1
