@@ -264,6 +264,9 @@ def test_the_same_bytes_are_posted_no_more_often_than_allowed(world, dcc, sender
     for _ in range(6):
         assert sender.deliver(permitted.outbox_id).state == "ambiguous"
     assert len(dcc.posts) == outbox.TRIES
+    with world.engine.connect() as connection:  # nor does its wave try for ever
+        later = world.later(seconds=2 * stops.POST_BOUND.total_seconds())
+        assert outbox.undelivered(connection, "spring", 1, Leg.DISTRIBUTE, later) == []
 
 
 def test_an_old_request_without_an_answer_is_not_posted_again(world, dcc, sender):
