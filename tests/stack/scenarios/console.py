@@ -140,7 +140,8 @@ async def roll_back(tour: Tour) -> None:
     console = tour.console
     await console.send("roll_back", await console.offered("roll_back", YOU="ann", WHY="one of four failed"))
     back = tour.world.value("SELECT restored -> 'campaigns' ->> 0 FROM campaign WHERE name = :c", c=NAME)
-    await console.shows(f"Waits for the rollback: {back}")
+    # It waits for that campaign, or is over already, rolled back by it.
+    await console.shows(back)
     await console.picture("rolled-back")
     over = "SELECT closed_at FROM campaign WHERE name = :c"
     await tour.world.until(lambda: tour.world.value(over, c=back), "the rollback ends", 150)
