@@ -1,6 +1,8 @@
 """The budget of Service Requests on a real PostgreSQL: what counts, what is kept back, who waits, and never one too many."""
 
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -212,6 +214,27 @@ def test_many_threads_never_exceed_a_budget(world):
     assert sum(answers) == 7
     assert level(world).used.forward == 7
     assert world.count("outbox", "service_reference = '11.3'") == 7
+
+
+def test_whoever_takes_of_a_budget_keeps_others_waiting_until_it_is_known_what_was_taken(world):
+    """Of one wave permits wait for one another anyway; of several this alone keeps them apart."""
+    hold_image(world)
+    limit(world, 1, "11.2")
+    asked = budgets.Asked(US, "11.2", Leg.READ, "spring", 1)
+
+    def take() -> budgets.Allowed:
+        with world.engine.begin() as connection:
+            return budgets.take(connection, asked, world.now)
+
+    waits = "wait_event_type = 'Lock' AND datname = current_database()"
+    with ThreadPoolExecutor(1) as pool, world.engine.begin() as first:
+        assert budgets.take(first, asked, world.now).devices == 1
+        second = pool.submit(take)
+        while not second.done() and not world.count("pg_stat_activity", waits):
+            time.sleep(0.01)
+        assert not second.done()
+        first.rollback()
+        assert second.result(30).devices == 1
 
 
 def test_codes_that_nobody_can_explain_stop_a_wave_above_a_number(world):

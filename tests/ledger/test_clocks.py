@@ -31,6 +31,12 @@ def test_nothing_leaves_by_a_clock_that_jumped_until_it_jumps_back(ledger, monke
     assert delivered == [1, 3]
 
 
+@pytest.mark.parametrize("seconds", [20, -20])
+def test_a_few_seconds_are_more_than_a_halt_can_bear(ledger, seconds):
+    with pytest.raises(ClockError):
+        clocks.check(ledger, lambda: datetime.now(UTC) + timedelta(seconds=seconds))
+
+
 def test_a_clock_is_not_asked_for_at_each_request(ledger):
     asked = []
     timed = Timed(ledger, lambda _: None, lambda: asked.append(1) or datetime.now(UTC))
