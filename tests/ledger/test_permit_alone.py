@@ -1,7 +1,10 @@
 """The permit's questions, each where none of the others would refuse; on a real PostgreSQL."""
 
-import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import TypeVar
 
 import pytest
 from sqlalchemy import text
@@ -14,6 +17,7 @@ from tests.ledger.test_permit_and_outbox import activate, distribute, halt, hold
 from tests.support.ledger import ACB, HASH, US, World
 
 pytestmark = pytest.mark.ledger
+T = TypeVar("T")
 BUSY = "its home has another update under way"
 
 
@@ -118,36 +122,54 @@ def test_a_question_to_the_transform_service_is_waited_for_until_it_has_begun(wo
         assert outbox.begin_transform(connection, granted, world.now) == "halt of all by ann: smoke"
 
 
-def test_no_more_is_dated_by_all_campaigns_at_once_than_can_be_cancelled_before_it_falls_due(world):
+def meanwhile(world: World, first: permit.Ask, then: Callable[[], T]) -> T:
+    """What somebody else gets who comes while a permit is granted and not yet committed: they wait for it."""
+    waits = "wait_event_type = 'Lock' AND datname = current_database()"
+    with ThreadPoolExecutor(1) as pool, world.engine.begin() as connection:
+        assert permit.ask(connection, first, world.now).granted
+        second = pool.submit(then)
+        while not second.done() and not world.count("pg_stat_activity", waits):
+            time.sleep(0.01)
+        assert not second.done()
+    return second.result(30)
+
+
+def test_no_more_is_dated_by_all_campaigns_than_can_be_cancelled_before_the_earliest_falls_due(world):
     lead = timedelta(seconds=100)
-    dated = Policy(waves=(Wave(share=1),), activation=ActivationMode.FUTURE_DATED, lead=lead, cancels=0.05)
-    euis, ids = world.fleet(10), {}
-    for name, members in (("spring", euis[:5]), ("summer", euis[5:])):
-        ids[name] = world.campaign(members, dated, name)
-        send(world, distribute(world, ids[name], name).outbox_id)
-        for update_id in ids[name]:
-            say(world, update_id, Kind.VERIFIED, Leg.DISTRIBUTE, detail=HASH)
-    asked: dict[int, permit.Permit] = {}
+    dated = Policy(waves=(Wave(share=1),), activation=ActivationMode.FUTURE_DATED, lead=lead, cancels=0.01)
+    one, two = world.fleet(2)
+    asks: dict[str, permit.Ask] = {}
+    for name, each in (("spring", one), ("summer", two)):
+        ids = world.campaign([each], dated, name)
+        send(world, distribute(world, ids, name).outbox_id)
+        say(world, ids[0], Kind.VERIFIED, Leg.DISTRIBUTE, detail=HASH)
+        asks[name] = permit.Ask(name, 1, Leg.ACTIVATE, ids, "11.3")
 
-    def date(name: str, update_id: int) -> None:
+    def summer() -> permit.Permit:
         with world.engine.begin() as connection:
-            request = permit.Ask(name, 1, Leg.ACTIVATE, [update_id], "11.3")
-            asked[update_id] = permit.ask(connection, request, world.now)
+            return permit.ask(connection, asks["summer"], world.now)
 
-    threads = [threading.Thread(target=date, args=(name, each)) for name in ids for each in ids[name]]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(asked) == 10
-    assert sum(len(each.granted) for each in asked.values()) == 5
-    assert {why for each in asked.values() for why in reasons(each)} == {
+    assert reasons(meanwhile(world, asks["spring"], summer)) == {
         "no more future-dated activations may be outstanding than can be cancelled before the earliest falls due"
     }
-    refused = next(each for each in ids["summer"] + ids["spring"] if asked[each].refused)
-    world.now += lead  # the five have fallen due
-    date("summer" if refused in ids["summer"] else "spring", refused)
-    assert asked[refused].granted == (refused,)
+    world.now += lead  # spring's has fallen due
+    assert summer().granted
+
+
+def test_a_halt_waits_for_a_permit_and_finds_what_it_granted(world):
+    """Else it would stay granted, and leave once the halt is lifted."""
+    (update_id,) = hold_image(world)
+    request = permit.Ask("spring", 1, Leg.ACTIVATE, [update_id], "11.3")
+    meanwhile(world, request, lambda: halt(world, stops.Scope("all")))
+    with world.engine.connect() as connection:
+        assert len(outbox.unsent(connection, stops.Scope("all"))) == 1
+
+
+def test_who_is_refused_keeps_the_lease_of_what_is_in_flight_and_gets_none_for_nothing(world):
+    first, second = world.campaign(world.fleet(2, homes=1))
+    distribute(world, [first])
+    assert not distribute(world, [first, second]).granted
+    assert world.count("lease") == world.count("lease", f"update_id = {first}") == 1
 
 
 def limit(world: World, most: int, variant: str) -> None:
