@@ -106,6 +106,21 @@ def test_a_future_dated_activation_is_withdrawn_before_its_update_is_superseded(
     assert ends(world) == [TAKEN]
 
 
+def test_a_request_that_the_dcc_holds_keeps_its_device_from_an_urgent_campaign(world):
+    """It was the first one, as is learnt after the second came to nothing; it may be released tomorrow."""
+    euis = world.fleet(1)
+    (slow,) = world.campaign(euis, ONE_WAVE)
+    send(world, distribute(world, [slow]).outbox_id)
+    say(world, slow, Kind.OVERDUE, Leg.DISTRIBUTE)
+    world.later(hours=2)
+    send(world, distribute(world, [slow]).outbox_id)
+    say(world, slow, Kind.DELIVERY_FAILED, Leg.DISTRIBUTE, attempt=2)
+    say(world, slow, Kind.QUARANTINED, Leg.DISTRIBUTE)
+    start(world, euis)
+    sweep(world)
+    assert (world.state(slow), ends(world)) == (State.DELIVERY_FAILED, [])
+
+
 def test_an_urgent_campaign_that_is_not_approved_takes_nothing(world):
     euis = world.fleet(1)
     (slow,) = world.campaign(euis, ONE_WAVE)
