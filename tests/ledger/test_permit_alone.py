@@ -9,7 +9,7 @@ from typing import TypeVar
 import pytest
 from sqlalchemy import text
 
-from hanwave.ledger import budgets, outbox, permit, stops
+from hanwave.ledger import budgets, outbox, permit, stops, withdrawal
 from hanwave.rollout.budget import Threshold
 from hanwave.rollout.events import Kind, Leg
 from hanwave.rollout.policy import ActivationMode, Policy, Wave
@@ -136,10 +136,12 @@ def meanwhile(world: World, first: permit.Ask, then: Callable[[], T]) -> T:
 
 def test_no_more_is_dated_by_all_campaigns_than_can_be_cancelled_before_the_earliest_falls_due(world):
     lead = timedelta(seconds=100)
-    dated = Policy(waves=(Wave(share=1),), activation=ActivationMode.FUTURE_DATED, lead=lead, cancels=0.01)
+    dated = Policy(waves=(Wave(share=1),), activation=ActivationMode.FUTURE_DATED, cancels=0.01)
     one, two = world.fleet(2)
     asks: dict[str, permit.Ask] = {}
-    for name, each in (("spring", one), ("summer", two)):
+    # There would be time to cancel summer's, and many more, if spring's had not to be cancelled by then.
+    for name, each, ahead in (("spring", one, lead), ("summer", two, 9 * lead)):
+        dated = dated.model_copy(update={"lead": ahead})
         ids = world.campaign([each], dated, name)
         send(world, distribute(world, ids, name).outbox_id)
         say(world, ids[0], Kind.VERIFIED, Leg.DISTRIBUTE, detail=HASH)
@@ -204,6 +206,16 @@ def to_withdraw(world: World) -> list[int]:
         send(world, activate(world, update_id).outbox_id)
     halt(world, stops.Scope("all"))
     return ids
+
+
+def test_an_activation_that_never_left_is_not_withdrawn(world):
+    dated = Policy(waves=(Wave(share=1),), activation=ActivationMode.FUTURE_DATED)
+    left, granted = hold_image(world, 2, dated)
+    send(world, activate(world, left).outbox_id)
+    assert activate(world, granted).granted
+    halt(world, stops.Scope("all"))
+    with world.engine.connect() as connection:
+        assert [each.update_id for each in withdrawal.due(connection, world.now, 9)] == [left]
 
 
 @pytest.mark.parametrize(
