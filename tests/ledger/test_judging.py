@@ -113,15 +113,16 @@ def test_silence_is_compared_with_what_it_was_before_and_with_the_not_yet_update
     assert explained(world).inputs.ordinary == 0.02
 
 
-def test_another_suppliers_devices_are_no_baseline(world):
+def test_another_suppliers_devices_and_those_that_run_the_version_are_no_baseline(world):
     ids = begin(world, 20, others=10)
     with world.engine.begin() as connection:
         connection.execute(text("UPDATE device SET last_heard = :now"), {"now": world.now})
         connection.execute(text("UPDATE device SET import_supplier = 'another' WHERE eui >= '00-DB-00-00-00-00-00-18'"))
+    world.runs(VERSION, ["00-DB-00-00-00-00-00-14"])
     settle(world, ids)
     close(world)
     (baseline,) = explained(world).inputs.baselines
-    assert baseline.now == Share(0, 4)
+    assert baseline.now == Share(0, 3)
 
 
 def test_a_fleet_that_was_never_heard_of_is_no_baseline(world):
