@@ -105,6 +105,9 @@ class Cancels:
         self.withdrawals = Withdrawals(world.engine, self.deliver, lambda: world.now)
 
     def deliver(self, outbox_id: int) -> str | None:
-        send(self.world, outbox_id, self.reply)
+        leave = begin(self.world, outbox_id)
+        if isinstance(leave, str):
+            return leave  # another gateway was first
+        answer(self.world, outbox_id, self.reply)
         self.sent.append(outbox_id)
         return None
