@@ -45,6 +45,7 @@ class FirmwareCampaign:
         self._view: View | None = None
         self._waits_for = "its plan to be frozen"
         self._changed = False
+        self._hindered = ""
 
     @workflow.run
     async def run(self, raw: Any = None) -> dict[str, str]:
@@ -133,8 +134,11 @@ class FirmwareCampaign:
         while True:
             # Before the look: what changes while it is under way is looked at again.
             self._changed = False
-            if done(view := await self._look(waits_for(self._known))):
+            if done(view := await self._look(waits_for(self._known) + self._hindered)):
                 return view
+            if view.harm and not self._hindered:
+                await self._undo(view, view.harm)
+                continue
             self._renew()
             seconds = max(2.0, 10 * view.sweep)
             try:
@@ -145,6 +149,15 @@ class FirmwareCampaign:
                 )
             except TimeoutError:
                 continue
+
+    async def _undo(self, view: View, harm: str) -> None:
+        """Roll back as the approved plan says; what the ledger refuses is told, and waits for a person."""
+        reason = fitted(f"the plan says so once harm is proven: {harm}")
+        act = Act(self._name, "hanwave", reason, "on_harm", digest=view.digest, releases=view.fallbacks)
+        try:
+            await self._ask(CampaignActivities.plan_rollback, act, _said(act))
+        except ApplicationError as error:
+            self._hindered = f"; it could not be rolled back as its plan says: {error.message}"
 
     def _renew(self) -> None:
         """Begin a new history where this one is long; the ledger holds all that there is to carry."""

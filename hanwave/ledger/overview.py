@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from hanwave.ledger import campaigns, shadows, stops, throttle
+from hanwave.ledger import campaigns, harm, shadows, stops, throttle
 from hanwave.ledger.database import LedgerError
 from hanwave.rollout.decide import Step
 from hanwave.rollout.gate import Verdict
@@ -88,6 +88,8 @@ class View:
     """When something next falls due in the open wave: a deadline, the end of a wait or of a soak."""
     route: str = DCC
     """Through the DCC, or over a bench ("bench/lab")."""
+    harm: str | None = None
+    """Why the approved plan has it rolled back now, nobody asking for it; null: it does not."""
 
     def other_plan(self, digest: str) -> str | None:
         """The sentence that refuses a digest of another plan; None where it is this one's, or its first SHOWN digits."""
@@ -128,6 +130,7 @@ def view(connection: Connection, name: str, now: datetime | None = None) -> View
         user_id=row.user_id,
         seen=shadows.seen(connection, name) if campaigns.frame(connection, name).shadow else {},
         route=campaigns.frame(connection, name).route,
+        harm=harm.proven(connection, name),
     )
 
 

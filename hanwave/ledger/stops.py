@@ -141,10 +141,11 @@ _COLUMNS = "SELECT id, scope, value, leg, kind, reason, actor, at FROM stop WHER
 
 
 def open_stops(connection: Connection, campaign: str | None = None) -> list[StopRow]:
-    """Every open stop, or those that name the campaign or one of its waves (and those of all)."""
+    """Every open stop, or those of the campaign, of one of its waves, of its User ID, and of all."""
     rows = connection.execute(
         text(
             f"{_COLUMNS} AND (CAST(:campaign AS text) IS NULL OR scope = 'all'"
+            " OR (scope = 'user' AND value = (SELECT user_id FROM campaign WHERE name = :campaign))"
             " OR (scope = 'campaign' AND value = :campaign)"
             " OR (scope = 'wave' AND left(value, length(:campaign) + 1) = :campaign || '/')) ORDER BY id"
         ),

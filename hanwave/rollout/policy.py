@@ -153,6 +153,13 @@ class ActivationMode(StrEnum):
     FUTURE_DATED = "future_dated"
 
 
+class OnHarm(StrEnum):
+    """What is done once a gate fails, or a breaker opens for harm: wait for a person, or begin the rollback."""
+
+    HOLD = "hold"
+    ROLL_BACK = "roll_back"
+
+
 class Wave(Strict):
     """One wave: a share of the devices not yet in an earlier one, a count, or a list of named devices."""
 
@@ -225,6 +232,8 @@ class Policy(Strict):
     """How often a leg is tried, and after how long."""
     gate: Gate = Gate()
     """What a wave must show before the next begins, where the wave has none of its own."""
+    on_harm: OnHarm = OnHarm.HOLD
+    """What is done once harm is proven; silence alone always waits for a person. A rollback goes to the plan's fallbacks."""
     exposure_cap: Whole = Field(default=2000, ge=1)
     """Devices of one wave that may be activated or in flight, and not settled, at one time."""
     batch: Whole = Field(default=5000, ge=1, le=50_000)
@@ -285,7 +294,7 @@ class Policy(Strict):
         """
         regions = {region: _soon(some) for region, some in self.regions.items()}
         gate = Gate(harm=0.5, silence=0.5, confidence=0.5, expects=())
-        update = {"deadlines": _soon(self.deadlines), "regions": regions, "gate": gate}
+        update = {"deadlines": _soon(self.deadlines), "regions": regions, "gate": gate, "on_harm": OnHarm.HOLD}
         return self.model_copy(update=_ONE_WAVE | update)
 
     def without_lists(self) -> Self:

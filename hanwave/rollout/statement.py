@@ -12,7 +12,7 @@ from hanwave.rollout.bounds import smallest_harm
 from hanwave.rollout.budget import Demand
 from hanwave.rollout.cohort import DORMANT, Kind, PlanError, Wanted, unsuited, versions_on
 from hanwave.rollout.gate import can_see
-from hanwave.rollout.policy import DeviceType, Policy
+from hanwave.rollout.policy import DeviceType, OnHarm, Policy
 from hanwave.rollout.strata import Traits
 from hanwave.rollout.timetable import Days, Run, by_day, timetable
 
@@ -172,6 +172,10 @@ def state(
     homes = [{members.homes[eui] for eui in wave} for wave in members.waves]
     whole = sum(counted, Counter[Traits]())
     undo = _undo(wanted, whole, fallbacks)
+    if policy.on_harm is OnHarm.ROLL_BACK and not any(each.release for each in undo):
+        raise PlanError(
+            "on_harm is roll_back, and no fallback takes any device back: name one that does, or leave it at hold"
+        )
     back = sum(each.devices for each in undo if each.release and each.version == wanted.version)
     return Statement(
         devices=whole.total(),

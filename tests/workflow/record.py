@@ -160,7 +160,9 @@ async def retried(r: Recorder) -> None:
 
 def _impatient() -> dict[str, object]:
     deadlines = {each: {"read": "2s", "activate": "1s"} for each in ("ESME", "GSME", "HCALCS", "PPMID")}
-    return {**ONE, "deadlines": deadlines, "attempts": {"read": 3, "activate": 3, "back_off": "1s"}}
+    # What is read back is evidence of its own kind, and the gate expects the device's own word too.
+    gate = {**ONE["gate"], "expects": []}
+    return {**ONE, "deadlines": deadlines, "gate": gate, "attempts": {"read": 3, "activate": 3, "back_off": "1s"}}
 
 
 SCENARIOS: dict[Callable[[Recorder], Awaitable[None]], tuple[str, int]] = {

@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
 
 import pytest
+from sqlalchemy import text
 from temporalio.client import Client, WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
@@ -27,6 +28,14 @@ FAST = {
     "attempts": {"read": 1, "back_off": "1s"},
     # Waves of one or two devices rule out no less.
     "gate": {"harm": 0.7, "silence": 0.7, "confidence": 0.6},
+}
+
+ALONE = {
+    **FAST,
+    "waves": [{"share": 1}],
+    "exposure_cap": 1,
+    "gate": {"harm": 0.14, "silence": 0.5, "confidence": 0.5},
+    "on_harm": "roll_back",
 }
 
 KINDS: dict[str, type[verbs.Verb]] = {
@@ -104,6 +113,41 @@ async def test_a_rollback_takes_every_exposed_device_back(fleet, temporal):
         await asyncio.wait_for(handle.result(), 40)
     assert fleet.count("campaign_device", "state = 'settled' AND campaign LIKE '%back-1'") == 2
     assert fleet.count("campaign_device", "state = 'closed' AND outcome = 'superseded'") == 3
+
+
+async def test_a_plan_that_says_so_is_rolled_back_by_itself_once_harm_is_proven(fleet, temporal):
+    fleet.release_document("r1b", "00000003")
+    async with running(fleet, temporal, broken) as dcc:
+        handle = await start(temporal, policy=ALONE, fallbacks=["r1b"])
+        await wait_for(lambda: fleet.count("stop", "kind = 'breaker'") == 1, "the breaker opens")
+        dcc.behaviour = good_at("00000003")
+        await asyncio.wait_for(handle.result(), 40)
+    back = f"{handle.id.removeprefix('campaign/')}-back-1"
+    assert fleet.count("campaign", f"name = '{back}' AND author = 'hanwave'") == 1
+    assert fleet.count("campaign_device", f"state = 'settled' AND campaign = '{back}'") == 1
+    assert (
+        fleet.count("note", "verb = 'roll back' AND actor = 'hanwave' AND reason LIKE '%the breaker of wave 1%'") == 1
+    )
+
+
+async def test_silence_is_never_rolled_back_by_itself(fleet, temporal):
+    fleet.release_document("r1b", "00000003")
+    async with running(fleet, temporal, quiet):
+        handle = await start(temporal, policy={**ALONE, "exposure_cap": 5}, fallbacks=["r1b"])
+        await until(handle, "gate of wave 1")
+    assert fleet.count("note", "verb = 'roll back'") == 0
+
+
+async def test_a_rollback_by_itself_that_is_refused_is_told_and_waits_for_a_person(fleet, temporal):
+    fleet.release_document("r1b", "00000003")
+    async with running(fleet, temporal, broken):
+        handle = await start(temporal, policy=ALONE, fallbacks=["r1b"], approvals=1)
+        await until(handle, "1 approval")
+        with fleet.engine.begin() as connection:
+            connection.execute(text("UPDATE release SET name = 'gone' WHERE name = 'r1b'"))
+        await handle.execute_update("approve", {"actor": "bob", "digest": fleet.digest()})
+        await until(handle, "it could not be rolled back as its plan says: ")
+        assert fleet.count("campaign") == 1
 
 
 async def test_approvals_are_waited_for_and_the_author_cannot_give_one(fleet, temporal):

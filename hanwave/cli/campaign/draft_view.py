@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hanwave.ledger.draft import Draft
+from hanwave.rollout.policy import OnHarm
 from hanwave.rollout.statement import Over
 from hanwave.rollout.timetable import Days
 
@@ -135,7 +136,8 @@ def _undo(draft: Draft) -> Table:
         (each.model, each.hardware, each.version, each.devices, each.release or f"no: {each.why_not}")
         for each in stated.undo
     )
-    title = f"What a rollback takes back, in {_days(stated.undo_days)}"
+    alone = ", and begins by itself once harm is proven" if draft.policy.on_harm is OnHarm.ROLL_BACK else ""
+    title = f"What a rollback takes back, in {_days(stated.undo_days)}{alone}"
     return _table(title, "model", "hardware", "running", "devices", "to release", rows=rows)
 
 

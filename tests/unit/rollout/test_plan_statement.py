@@ -14,7 +14,7 @@ from hanwave.rollout.cohort import Candidate, Kind, PlanError, Stepping, path_of
 from hanwave.rollout.difference import Change, Side, difference
 from hanwave.rollout.pace import Pace
 from hanwave.rollout.plan import Plan, make_plan
-from hanwave.rollout.policy import DeviceType, Policy, Wave
+from hanwave.rollout.policy import DeviceType, OnHarm, Policy, Wave
 from hanwave.rollout.statement import Way, check_sight, over_forecast
 from hanwave.rollout.timetable import by_day, open_share, timetable
 from hanwave.rollout.windows import Window
@@ -284,6 +284,16 @@ def test_the_digest_changes_with_each_fact_that_a_person_reads(change):
 def test_the_digest_does_not_change_with_what_decides_nothing(change):
     found = fleet(3)
     assert plan([change(found[0]), *found[1:]]).digest == plan(found).digest
+
+
+def test_a_plan_that_is_to_be_rolled_back_by_itself_needs_something_to_go_back_to():
+    alone = Policy(waves=(Wave(share=1),), on_harm=OnHarm.ROLL_BACK)
+    takes_none = replace(WANTED, release="r1b", version="0000000C", models=frozenset({"9999"}), undoes=True)
+    for fallbacks in ([], [takes_none]):
+        with pytest.raises(PlanError, match="on_harm is roll_back, and no fallback takes any device back"):
+            plan(fleet(3), alone, fallbacks=fallbacks)
+    forward = replace(takes_none, models=WANTED.models)
+    assert plan(fleet(3), alone, fallbacks=[forward]).statement.undo[0].release == "r1b"
 
 
 def test_a_release_that_no_device_needs_changes_no_digest_and_another_fallback_does():

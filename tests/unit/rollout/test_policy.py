@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from hanwave.rollout.pace import Pace
-from hanwave.rollout.policy import ActivationMode, Deadlines, DeviceType, Policy, Wave
+from hanwave.rollout.policy import ActivationMode, Deadlines, DeviceType, OnHarm, Policy, Wave
 
 pytestmark = pytest.mark.unit
 EUI = "00-DB-12-34-56-78-90-A0"
@@ -63,6 +63,7 @@ def test_a_duration_has_its_unit(text, span):
         ("exposure_cap", 1.5),
         ("exposure_cap", "2000"),
         ("activation", "soon"),
+        ("on_harm", "wait"),
         ("attempts.read", 0),
         ("attempts.distribute", 11),
         ("attempts.gsme_images", 0),
@@ -159,6 +160,10 @@ def test_what_is_made_of_a_policy_is_one_that_the_ledger_reads_again(protected_f
     policy = Policy(waves=LISTS, protected_from=protected_from)
     for made in (policy.for_rollback(), policy.without_lists()):
         assert Policy.model_validate(made.model_dump(mode="json")) == made
+
+
+def test_a_rollback_is_not_rolled_back_by_itself():
+    assert Policy(on_harm=OnHarm.ROLL_BACK).for_rollback().on_harm is OnHarm.HOLD
 
 
 def test_a_rollback_takes_the_protected_in_its_one_wave():
