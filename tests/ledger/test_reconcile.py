@@ -13,7 +13,7 @@ from sqlalchemy import text
 from activities.guard import Guarded, stop_if_restored
 from hanwave import duis
 from hanwave.identifiers import EUI64
-from hanwave.ledger import audit, budgets, outbox, reconcile, routing, stops
+from hanwave.ledger import audit, budgets, inbox, outbox, reconcile, routing, stops
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.witness import Witness
 from hanwave.rollout.budget import Threshold
@@ -236,6 +236,12 @@ def test_it_goes_on_only_when_all_were_asked_and_holds_the_silent(world):
     world.later(seconds=1)
     say(world, one, Kind.VERSION, Leg.READ, version=VERSION)
     assert world.state(one) is State.CONFIRMED
+    with world.engine.begin() as connection:
+        inbox.store(connection, "late", b"<late/>", datetime.now(UTC) - timedelta(minutes=1), verified=True)
+    with pytest.raises(LedgerError, match="0 questions have not left and 1 messages are not routed"):
+        go_on(world)
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE inbox SET routed_at = now()"))
     found = go_on(world)
     assert (found.answered, len(found.silent)) == (1, 1)
     assert world.count("hold", f"value = '{found.silent[0]}' AND lifted_at IS NULL") == 1
