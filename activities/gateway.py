@@ -93,7 +93,7 @@ class GatewayActivities:
             return sum(reason is None for reason in readers.map(self._read, updates))
 
     def _read(self, update_id: int) -> str | None:
-        """Finish a read that a killed gateway left behind, else ask anew; a sentence where nothing left."""
+        """Finish a read that was left behind, else ask anew; a sentence where nothing new left."""
         with self.ledger.connect() as connection:
             unfinished = outbox.open_requests(connection, update_id)
         return self._deliver_all(unfinished) or self._step(update_id, _READS)

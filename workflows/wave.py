@@ -137,8 +137,9 @@ class RolloutWave:
                     retry_policy=_PATIENT,
                     summary=f"{len(euis)} devices",
                 )
+        asked = 0
         if sweep.read:
-            await workflow.execute_activity_method(
+            asked = await workflow.execute_activity_method(
                 GatewayActivities.read_versions,
                 sweep.read,
                 task_queue=names.queue_of(sweep.route),
@@ -147,7 +148,7 @@ class RolloutWave:
                 retry_policy=_PATIENT,
                 summary=f"reads {len(sweep.read)} versions",
             )
-        return await self._distribute(ref, sweep) or bool(sweep.ended or sweep.read)
+        return await self._distribute(ref, sweep) or bool(sweep.ended or asked)
 
     async def _distribute(self, ref: WaveRef, sweep: Sweep) -> bool:
         if not sweep.distribute:

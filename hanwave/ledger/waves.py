@@ -144,7 +144,15 @@ def _reads(connection: Connection, campaign: str, wave: int, now: datetime) -> l
         ),
         {"campaign": campaign, "wave": wave, "now": now, "most": _MOST_READS},
     )
-    return list(rows.scalars())
+    values = {"campaign": campaign, "wave": wave, "before": now - _UNSENT, "most": _MOST_AGAIN}
+    return list(dict.fromkeys([*rows.scalars(), *connection.execute(_READS_STILL_HERE, values).scalars()]))
+
+
+# Granted, and found no way out: its device waits for an answer that nobody asked for, until the deadline.
+_READS_STILL_HERE = text(
+    "SELECT update_id FROM outbox WHERE campaign = :campaign AND wave = :wave AND leg = 'read' AND state IN ('granted', 'ready')"
+    " AND coalesce(sending_at, granted_at) < :before ORDER BY id LIMIT :most"
+)
 
 
 def _to_distribute(connection: Connection, campaign: str, wave: int, now: datetime) -> int:
