@@ -13,6 +13,8 @@ CAMPAIGN_QUEUE = "campaign"
 GATEWAY_QUEUE = "gateway"
 """The activities that speak to the DCC."""
 
+HANWAVE = "hanwave"
+"""Who opens a breaker, and rolls back what its plan says: no person did."""
 CAMPAIGN_WORKFLOW = "FirmwareCampaign"
 CAMPAIGN_SUMMARY = "a rollout of firmware: the current details say how it stands"
 """Of every campaign's workflow: the Web UI's Start Workflow gives the next one that of the last, so it names none."""

@@ -71,8 +71,8 @@ class FirmwareCampaign:
         for wave in self._known.waves:
             if not self._known.restoring:
                 await self._wave(wave.number)
-        if restoring := self._known.restoring:
-            await self._restore(restoring)
+        if self._known.restoring:
+            await self._restore()
         await self._ask(CampaignActivities.close_campaign, self._name)
         await workflow.wait_condition(workflow.all_handlers_finished)
         await self._look("")
@@ -137,7 +137,7 @@ class FirmwareCampaign:
             if done(view := await self._look(waits_for(self._known) + self._hindered)):
                 return view
             if view.harm and not self._hindered:
-                await self._undo(view, view.harm)
+                await self._undo(view.harm)
                 continue
             self._renew()
             seconds = max(2.0, 10 * view.sweep)
@@ -150,10 +150,10 @@ class FirmwareCampaign:
             except TimeoutError:
                 continue
 
-    async def _undo(self, view: View, harm: str) -> None:
+    async def _undo(self, harm: str) -> None:
         """Roll back as the approved plan says; what the ledger refuses is told, and waits for a person."""
-        reason = fitted(f"the plan says so once harm is proven: {harm}")
-        act = Act(self._name, "hanwave", reason, "on_harm", digest=view.digest, releases=view.fallbacks)
+        view = self._known
+        act = Act(self._name, names.HANWAVE, harm, "on_harm", digest=view.digest, releases=view.fallbacks)
         try:
             await self._ask(CampaignActivities.plan_rollback, act, _said(act))
         except ApplicationError as error:
@@ -196,17 +196,23 @@ class FirmwareCampaign:
         except WorkflowAlreadyStartedError:
             workflow.logger.info("%s runs already", workflow_id)
 
-    async def _restore(self, restoring: list[str]) -> None:
-        """Run the rollback's campaigns, and wait for their ends and for our own devices still in flight."""
-        for name in restoring:
-            if await self._ask(CampaignActivities.are_closed, [name]):
-                continue
-            await self._start(names.CAMPAIGN_WORKFLOW, None, names.campaign_id(name), f"rolls {self._name} back")
-        self._waits_for = f"the rollback: {', '.join(restoring)}"
-        while not await self._ask(CampaignActivities.are_closed, restoring):
-            await self._look(self._waits_for)
+    async def _restore(self) -> None:
+        """Run the rollback's campaigns, also those that are planned meanwhile, and wait for their ends."""
+        begun: set[str] = set()
+        while restoring := self._known.restoring:
+            for name in restoring:
+                if name not in begun:
+                    await self._begin_rollback(name)
+            begun.update(restoring)
+            if await self._ask(CampaignActivities.are_closed, restoring):
+                return
+            await self._look(f"the rollback: {', '.join(restoring)}")
             self._renew()
             await workflow.sleep(timedelta(seconds=max(2.0, 2 * self._known.sweep)), summary=self._waits_for)
+
+    async def _begin_rollback(self, name: str) -> None:
+        if not await self._ask(CampaignActivities.are_closed, [name]):
+            await self._start(names.CAMPAIGN_WORKFLOW, None, names.campaign_id(name), f"rolls {self._name} back")
 
     # The verbs. Each is an Update, so that whoever sends it learns at once what came of it.
 

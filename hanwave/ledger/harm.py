@@ -6,23 +6,28 @@ the campaign, or after a person let the next wave begin.
 
 from sqlalchemy import Connection, text
 
+from hanwave.errors import fitted
 from hanwave.ledger import campaigns, stops
+from hanwave.names import HANWAVE
 from hanwave.rollout.gate import Verdict, breaker
 from hanwave.rollout.policy import OnHarm
 
 
 def proven(connection: Connection, campaign: str) -> str | None:
-    """Why the plan has it rolled back now, in a few words; None where it does not, or it is being rolled back already."""
+    """Why the plan has it rolled back now, in a sentence; None where it does not, or it is being rolled back already."""
     frame = campaigns.frame(connection, campaign)
-    if frame.policy.on_harm is not OnHarm.ROLL_BACK or frame.shadow or _is_settled(connection, campaign):
+    if frame.policy.on_harm is not OnHarm.ROLL_BACK or frame.shadow or _is_done(connection, campaign):
         return None
     open_stops = stops.open_stops(connection, campaign)
-    if any(stop.kind != "breaker" for stop in open_stops):
+    if any(stop.actor != HANWAVE for stop in open_stops):
         return None
-    return _failed(connection, campaign) or _broken(connection, campaign, open_stops)
+    # A rollback that a kill cut short has left the halt with which it began; its devices tell of no harm any more.
+    begun = next((stop.reason for stop in open_stops if stop.kind == "halt"), None)
+    found = _failed(connection, campaign) or _broken(connection, campaign, open_stops)
+    return begun or (found and fitted(f"the plan says so once harm is proven: {found}"))
 
 
-def _is_settled(connection: Connection, campaign: str) -> bool:
+def _is_done(connection: Connection, campaign: str) -> bool:
     statement = text("SELECT restored IS NOT NULL OR closed_at IS NOT NULL FROM campaign WHERE name = :name")
     return bool(connection.execute(statement, {"name": campaign}).scalar_one())
 
@@ -40,7 +45,7 @@ def _failed(connection: Connection, campaign: str) -> str | None:
 
 def _broken(connection: Connection, campaign: str, open_stops: list[stops.StopRow]) -> str | None:
     # A breaker also opens for refusals that a person must look up: they are no harm.
-    for stop in open_stops:
+    for stop in (each for each in open_stops if each.kind == "breaker"):
         wave = int(stop.scope.value.rpartition("/")[2])
         progress = campaigns.progress(connection, campaign, wave)
         if breaker(progress, campaigns.gate(connection, campaign, wave)):

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
 from sqlalchemy import Connection, Engine, text
@@ -34,7 +35,9 @@ class Restore:
 
 
 def plan_rollback(ledger: Engine, campaign: str, releases: Sequence[str], by: By) -> Restore:
-    """Withdraw a campaign, and plan one for each fallback release, first come first served. Again: the same plans.
+    """Withdraw a campaign, and plan one for each fallback release, first come first served.
+
+    Again: the plans that are there stand, and a release that was not named before takes whom they left out.
 
     LedgerError, with nothing changed, where the digest is another plan's or a release is the campaign's own, or of
     another device type.
@@ -60,14 +63,22 @@ def plan_rollback(ledger: Engine, campaign: str, releases: Sequence[str], by: By
 def _restore(
     connection: Connection, campaign: str, releases: Sequence[str], actor: str, in_flight: int
 ) -> dict[str, Any]:
+    # Two at once would each plan for the same devices: the second waits for the first, and goes on from what it planned.
+    connection.execute(text("SELECT FROM campaign WHERE name = :name FOR UPDATE"), {"name": campaign})
+    there = _there(connection, campaign)
     left = dict.fromkeys(to_restore(connection, campaign), "no fallback release was given")
     planned: list[str] = []
-    for number, release in enumerate(releases, 1):
-        name = _name(connection, campaign, number)
-        reasons = _plan(connection, campaign, name, release, actor, list(left))
+    for number, release in enumerate(dict.fromkeys([*there, *releases])):
+        if not left:
+            break
+        if name := there.get(release):
+            reasons = planning.left_out(connection, name)  # its plan stands, whoever has come into reach since
+        else:
+            name = _free_name(connection, campaign)
+            reasons = _plan(connection, campaign, name, release, actor, list(left))
         if len(reasons) < len(left):
             planned.append(name)
-        left = {eui: _telling(left[eui], why) if number > 1 else why for eui, why in reasons.items()}
+        left = {eui: _telling(left[eui], why) if number else why for eui, why in reasons.items()}
     restore = asdict(Restore(planned, dict(Counter(left.values()).most_common()), in_flight))
     connection.execute(
         text("UPDATE campaign SET restored = CAST(:restored AS jsonb) WHERE name = :name"),
@@ -113,10 +124,6 @@ def _plan(
     connection: Connection, campaign: str, name: str, release: str, actor: str, euis: list[str]
 ) -> dict[str, str]:
     """Plan one rollback campaign over those devices; the ones that it leaves out, and why."""
-    if not euis:
-        return {}
-    if _is_planned(connection, name, release):
-        return planning.left_out(connection, name)
     frame = campaigns.frame(connection, campaign)
     request = CampaignRequest(
         release=release,
@@ -133,6 +140,20 @@ def _plan(
     return planning.left_out(connection, name)
 
 
+def _there(connection: Connection, campaign: str) -> dict[str, str]:
+    """The rollbacks of a campaign that were planned before, in their order: the name of each, by its release."""
+    statement = text(
+        "SELECT release, name FROM campaign WHERE kind = 'rollback' AND of = :campaign ORDER BY created_at, name"
+    )
+    return {row.release: row.name for row in connection.execute(statement, {"campaign": campaign})}
+
+
+def _free_name(connection: Connection, campaign: str) -> str:
+    names = (_name(connection, campaign, number) for number in count(1))
+    taken = text("SELECT 1 FROM campaign WHERE name = :name")
+    return next(name for name in names if connection.execute(taken, {"name": name}).first() is None)
+
+
 def _name(connection: Connection, campaign: str, number: int) -> str:
     """spring-back-1; with a digest where that is too long, or somebody else's campaign: neither may prevent a rollback."""
     end = f"-back-{number}"
@@ -147,9 +168,3 @@ def _is_anothers(connection: Connection, name: str, campaign: str) -> bool:
         "SELECT 1 FROM campaign WHERE name = :name AND (kind, of) IS DISTINCT FROM ('rollback', :campaign)"
     )
     return connection.execute(statement, {"name": name, "campaign": campaign}).first() is not None
-
-
-def _is_planned(connection: Connection, name: str, release: str) -> bool:
-    """Whether this very rollback was planned before: its plan stands, whoever has come into reach since."""
-    statement = text("SELECT 1 FROM campaign WHERE name = :name AND release = :release")
-    return connection.execute(statement, {"name": name, "release": release}).first() is not None

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Row, text
 
 from hanwave.ledger import notes
 from hanwave.ledger.database import LedgerError
+from hanwave.names import HANWAVE
 from hanwave.rollout.events import Leg
 
 _LOCK = 0x68616E77  # "hanw": the advisory lock of the stop rows
@@ -111,9 +112,9 @@ def open_breaker(connection: Connection, wave: str, reason: str, now: datetime) 
         {"wave": wave},
     ).first()
     if found is None:
-        _insert(connection, Scope("wave", wave), "breaker", reason, "hanwave", now)
+        _insert(connection, Scope("wave", wave), "breaker", reason, HANWAVE, now)
         campaign, _, number = wave.rpartition("/")
-        notes.add(connection, notes.Said("hanwave", "open breaker", f"campaign/{campaign}/wave/{number}", reason), now)
+        notes.add(connection, notes.Said(HANWAVE, "open breaker", f"campaign/{campaign}/wave/{number}", reason), now)
 
 
 def lift(connection: Connection, stop_id: int, reason: str, actor: str, now: datetime) -> None:

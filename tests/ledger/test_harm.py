@@ -3,8 +3,9 @@
 import pytest
 from sqlalchemy import text
 
-from hanwave.ledger import harm, stops
+from hanwave.ledger import control, harm, stops
 from hanwave.ledger.standing import Fact, record
+from hanwave.names import HANWAVE
 from hanwave.rollout.events import Event, Evidence, Kind, Leg
 from hanwave.rollout.policy import OnHarm, Policy, Wave
 from tests.support.ledger import US, World
@@ -12,6 +13,8 @@ from tests.support.routing import activating
 
 pytestmark = pytest.mark.ledger
 ALONE = Policy(waves=(Wave(share=1),), on_harm=OnHarm.ROLL_BACK)
+
+SAYS = "the plan says so once harm is proven: "
 
 
 def proven(world: World) -> str | None:
@@ -47,7 +50,7 @@ def harmed(world: World, policy: Policy) -> None:
 @pytest.mark.parametrize(
     ("verdict", "passed_by", "why"),
     [
-        ("fail", None, "the gate of wave 1 says fail: 3 of 5 devices were harmed"),
+        ("fail", None, f"{SAYS}the gate of wave 1 says fail: 3 of 5 devices were harmed"),
         ("fail", "bob", None),
         ("not enough evidence", None, None),
         ("pass", None, None),
@@ -67,7 +70,7 @@ def test_without_its_plan_saying_so_nothing_begins(world):
 
 def test_a_breaker_that_opened_for_harm_is_proof(world):
     harmed(world, ALONE)
-    assert proven(world) == "the breaker of wave 1 is open: 1 devices harmed"
+    assert proven(world) == f"{SAYS}the breaker of wave 1 is open: 1 devices harmed"
     with world.engine.begin() as connection:
         connection.execute(text("UPDATE campaign SET restored = '{}'"))
     assert proven(world) is None
@@ -89,8 +92,16 @@ def test_whoever_stopped_it_decides(world, kind, scope):
     assert proven(world) is None
 
 
+def test_a_rollback_that_a_kill_cut_short_goes_on(world):
+    """It withdrew the campaign, and had planned nothing yet."""
+    harmed(world, ALONE)
+    why = proven(world) or ""
+    control.withdraw_campaign(world.engine, "spring", why, HANWAVE, key="on_harm")
+    assert proven(world) == why == f"{SAYS}the breaker of wave 1 is open: 1 devices harmed"
+
+
 def test_anothers_stop_hinders_nothing(world):
     world.campaign(world.fleet(5), ALONE)
     judged(world, "fail")
     stopped(world, "halt", stops.Scope("campaign", "summer"))
-    assert proven(world) == "the gate of wave 1 says fail: 3 of 5 devices were harmed"
+    assert proven(world) == f"{SAYS}the gate of wave 1 says fail: 3 of 5 devices were harmed"

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import text
 
-from hanwave.ledger import campaigns, holds, permit, planning, retrying, rollback
+from hanwave.ledger import campaigns, holds, overview, permit, planning, retrying, rollback
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.notes import By
 from hanwave.rollout.events import Kind, Leg
@@ -103,6 +103,23 @@ def test_who_is_left_out_is_named_with_the_reason_of_the_release_for_his_own_mod
     assert found.campaigns == ["spring-back-1"]
     ((reason, devices),) = found.left_out.items()
     assert (reason, devices) == ("INC0042", 1)
+
+
+def test_another_release_takes_whom_the_first_left_out_and_undoes_no_plan_of_it(fleet):
+    """By a person who changed their mind, or two at once: the first plan stood for nothing, and nobody ran it."""
+    fleet.release_document("r3", "00000003")
+    activated(fleet, [eui(0), eui(1)], "spring")
+    with fleet.engine.begin() as connection:
+        hold = holds.place(connection, holds.NewHold("device", eui(0), "INC0042", "ann", user_id=US), fleet.now)
+    back = By("ann", "silence", "digest-spring")
+    assert rollback.plan_rollback(fleet.engine, "spring", ["r1"], back).campaigns == ["spring-back-1"]
+    with fleet.engine.begin() as connection:
+        holds.lift(connection, hold, "it is well", "ann", fleet.now)
+    for _ in range(2):
+        found = rollback.plan_rollback(fleet.engine, "spring", ["r3"], back)
+        assert (found.campaigns, found.left_out) == (["spring-back-1", "spring-back-2"], {})
+        with fleet.engine.connect() as connection:
+            assert overview.known(connection, "spring").restoring == found.campaigns
 
 
 @pytest.mark.parametrize("name", ["spring", "s" * LONGEST_NAME])

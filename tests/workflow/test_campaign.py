@@ -10,7 +10,7 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowUpdateFailed
 from temporalio.exceptions import ApplicationError
 
 from hanwave import names
-from hanwave.ledger import control
+from hanwave.ledger import control, holds, stops
 from tests.support.dcc import ACB, Behaviour, Dcc, broken, good, quiet
 from tests.support.ledger import US, World, eui
 from workers.wiring import campaign_worker, gateway_worker
@@ -113,6 +113,34 @@ async def test_a_rollback_takes_every_exposed_device_back(fleet, temporal):
         await asyncio.wait_for(handle.result(), 40)
     assert fleet.count("campaign_device", "state = 'settled' AND campaign LIKE '%back-1'") == 2
     assert fleet.count("campaign_device", "state = 'closed' AND outcome = 'superseded'") == 3
+
+
+async def test_a_release_that_is_named_later_takes_back_whom_the_first_left_out(fleet, temporal):
+    fleet.release_document("r1", "00000001", may_downgrade=True)
+    fleet.release_document("r3", "00000003")
+    async with running(fleet, temporal, quiet) as dcc:
+        handle = await start(temporal)
+        await until(handle, "gate of wave 1")
+        first = f"{handle.id.removeprefix('campaign/')}-back-1"
+        held, other = sorted(set(fleet.exposed()))
+        fleet.runs("00000002", [held, other])
+        with fleet.engine.begin() as connection:
+            hold = holds.place(connection, holds.NewHold("device", held, "INC0042", "ann"), fleet.now)
+            # The first rollback goes on when the second one is planned.
+            pause = stops.stop(connection, stops.Scope("campaign", first), "pause", "not yet", "ann", fleet.now)
+        dcc.behaviour = lambda who, leg: good_at("00000003" if who == held else "00000001")(who, leg)
+        back = {"actor": "ann", "reason": "quiet", "digest": fleet.digest()}
+        assert len((await handle.execute_update("roll_back", {**back, "releases": ["r1"]}))["campaigns"]) == 1
+        await until(handle, "the rollback")
+        with fleet.engine.begin() as connection:
+            holds.lift(connection, hold, "it is well", "ann", fleet.now)
+        assert len((await handle.execute_update("roll_back", {**back, "releases": ["r3"]}))["campaigns"]) == 2
+        with fleet.engine.begin() as connection:
+            stops.lift(connection, pause, "now", "ann", fleet.now)
+        await asyncio.wait_for(handle.result(), 40)
+    for end, device in (("1", other), ("2", held)):
+        settled = f"state = 'settled' AND eui = '{device}' AND campaign LIKE '%back-{end}'"
+        assert fleet.count("campaign_device", settled) == 1
 
 
 async def test_a_plan_that_says_so_is_rolled_back_by_itself_once_harm_is_proven(fleet, temporal):
