@@ -1,11 +1,7 @@
 """A ledger that was put back to an earlier copy: how it is known, what is given up, and when it may go on."""
 
 import json
-import os
-import stat
-import threading
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -13,13 +9,14 @@ from sqlalchemy import text
 from activities.guard import Guarded, stop_if_restored
 from hanwave import duis
 from hanwave.identifiers import EUI64
-from hanwave.ledger import audit, budgets, inbox, outbox, reconcile, routing, stops
+from hanwave.ledger import budgets, inbox, outbox, reconcile, routing, stops
 from hanwave.ledger.database import LedgerError
 from hanwave.ledger.witness import Witness
 from hanwave.rollout.budget import Threshold
 from hanwave.rollout.device import State
 from hanwave.rollout.events import Kind, Leg
 from tests.ledger.test_permit_and_outbox import activate, distribute, hold_image, say, send
+from tests.ledger.test_witness import missing
 from tests.support.command import run
 from tests.support.ledger import ACB, US, VERSION, World, eui
 
@@ -64,93 +61,6 @@ def send_questions(world: World, status: duis.DeviceStatus = duis.DeviceStatus.C
 def go_on(world: World) -> reconcile.Reconciled:
     with world.engine.begin() as connection:
         return reconcile.go_on(connection, "all have answered", "ann", world.now)
-
-
-def missing(world: World, witness: Witness) -> str | None:
-    with world.engine.connect() as connection:
-        lost = witness.missing(connection)
-    return lost.what if lost else None
-
-
-def test_a_witness_that_saw_nothing_accuses_nobody(world, tmp_path):
-    (tmp_path / "torn.json").write_text('{"request": ')
-    assert missing(world, Witness(tmp_path / "none.json")) is None
-    assert missing(world, Witness(tmp_path / "torn.json")) is None
-
-
-def test_a_request_that_left_and_is_not_there_tells_a_restored_ledger_to_the_next_run_too(world, tmp_path):
-    ids = world.campaign(world.fleet(1))
-    witness = Witness(tmp_path / "gateway.json")
-    witness.sends(distribute(world, ids).request_id, world.now)
-    assert missing(world, Witness(tmp_path / "gateway.json")) is None
-    witness.sends("a request of later", world.now)
-    assert missing(world, Witness(tmp_path / "gateway.json")) == (
-        "it lacks the request a request of later, which was to be sent"
-    )
-
-
-def test_what_a_witness_saw_is_on_the_disk_before_it_returns(tmp_path, monkeypatch):
-    """A loss of power after any step leaves the old file or the new one whole, and the new one once `sends` returned."""
-    done: list[str] = []
-    sync, replace = os.fsync, Path.replace
-
-    def fsync(descriptor: int) -> None:
-        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
-        if not is_folder:
-            (fresh,) = folder.glob("*.new")
-            assert json.loads(fresh.read_text())["request"]["id"] == "one"
-        done.append("folder" if is_folder else "file")
-        sync(descriptor)
-
-    def renamed(path: Path, target: Path) -> Path:
-        done.append("rename")
-        return replace(path, target)
-
-    monkeypatch.setattr(os, "fsync", fsync)
-    monkeypatch.setattr(Path, "replace", renamed)
-    folder = tmp_path / "witness"
-    Witness(folder / "gateway.json").sends("one", datetime.now(UTC))
-    assert done == ["file", "rename", "folder"]
-    assert [path.name for path in folder.iterdir()] == ["gateway.json"]
-
-
-def test_threads_that_send_at_once_leave_a_whole_witness(world, tmp_path):
-    witness = Witness(tmp_path / "gateway.json")
-    threads = [threading.Thread(target=witness.sends, args=(str(number), world.now)) for number in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert "it lacks the request" in (missing(world, Witness(tmp_path / "gateway.json")) or "")
-
-
-def test_two_processes_over_one_folder_leave_a_whole_witness(world, tmp_path, monkeypatch):
-    """What the one writes is put in place in the midst of what the other does."""
-    ours, theirs = (Witness(tmp_path / "gateway.json") for _ in range(2))
-    replace = Path.replace
-
-    def late(path: Path, target: Path) -> Path:
-        monkeypatch.setattr(Path, "replace", replace)
-        monkeypatch.setattr(os, "getpid", lambda: 1)
-        theirs.sends("theirs", world.now)
-        return replace(path, target)
-
-    monkeypatch.setattr(Path, "replace", late)
-    ours.sends("ours", world.now)
-    assert missing(world, Witness(tmp_path / "gateway.json")) == "it lacks the request ours, which was to be sent"
-
-
-def test_a_chain_that_is_shorter_or_another_tells_a_restored_ledger(world, ledger, tmp_path):
-    world.campaign(world.fleet(1))
-    stop_all(world)
-    audit.catch_up(ledger)
-    witness = Witness(tmp_path / "warden.json")
-    with world.engine.connect() as connection:
-        witness.sees_chain(connection, world.now)
-    assert missing(world, witness) is None
-    head = (tmp_path / "warden.json").read_text()
-    (tmp_path / "warden.json").write_text(head.replace('"hash": "', '"hash": "0'))
-    assert "of the audit chain, which was seen" in (missing(world, Witness(tmp_path / "warden.json")) or "")
 
 
 def test_the_gateway_delivers_nothing_over_a_restored_ledger_and_stops_all_once(world, tmp_path):
