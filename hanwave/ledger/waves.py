@@ -49,7 +49,7 @@ class Sweep:
     wake: list[str] = field(default_factory=list)
     """EUI-64s whose turn has come: their workflows are to be woken."""
     read: list[int] = field(default_factory=list)
-    """Updates whose version is to be read, at the end of their soak."""
+    """Updates whose version is to be read, at the end of their soak, or was to be and the request has not left."""
     start: list[str] = field(default_factory=list)
     """EUI-64s in an update whose workflows were not started yet."""
     ended: list[str] = field(default_factory=list)

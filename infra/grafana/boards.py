@@ -287,4 +287,3 @@ GATEWAY = Board(
 )
 
 BOARDS = (CAMPAIGN, GATEWAY, FLEET, ENGINE, BENCH)
-"""*Bench* comes with the bench worker's own metrics: a panel without a metric behind it would only look like one."""
