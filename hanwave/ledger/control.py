@@ -341,6 +341,10 @@ def _open(connection: Connection, campaign: str, which: str = "") -> list[int]:
     return list(connection.execute(text(statement), {"name": campaign}).scalars())
 
 
+# What was harmed was so before the campaign was withdrawn, and is counted as what it is.
+_HARMED = {State.FAILED: Outcome.FAILED, State.VERIFICATION_FAILED: Outcome.NOT_VERIFIED}
+
+
 def _close(connection: Connection, ids: list[int], reason: str, now: datetime) -> int:
     """Close those updates but what is in flight, or has ended in the meantime; how many are in flight."""
     lock(connection, ids)
@@ -351,8 +355,7 @@ def _close(connection: Connection, ids: list[int], reason: str, now: datetime) -
         for f in found
         if not f.standing.quarantined and (f.device_type.one_step or f.standing.state not in _STILL_IN_FLIGHT)
     ]
-    facts = [
-        Fact(f.update_id, Event(Kind.CLOSED, now, hop=f.hop, detail=Outcome.SUPERSEDED, reason=reason)) for f in idle
-    ]
+    ends = [(f, _HARMED.get(f.standing.state, Outcome.SUPERSEDED)) for f in idle]
+    facts = [Fact(f.update_id, Event(Kind.CLOSED, now, hop=f.hop, detail=end, reason=reason)) for f, end in ends]
     record(connection, facts, now)
     return len(found) - len(idle)

@@ -19,12 +19,11 @@ def proven(connection: Connection, campaign: str) -> str | None:
     if frame.policy.on_harm is not OnHarm.ROLL_BACK or frame.shadow or _is_done(connection, campaign):
         return None
     open_stops = stops.open_stops(connection, campaign)
+    # Its own are no hindrance: a rollback that a kill cut short has left the halt with which it began.
     if any(stop.actor != HANWAVE for stop in open_stops):
         return None
-    # A rollback that a kill cut short has left the halt with which it began; its devices tell of no harm any more.
-    begun = next((stop.reason for stop in open_stops if stop.kind == "halt"), None)
     found = _failed(connection, campaign) or _broken(connection, campaign, open_stops)
-    return begun or (found and fitted(f"the plan says so once harm is proven: {found}"))
+    return found and fitted(f"the plan says so once harm is proven: {found}")
 
 
 def _is_done(connection: Connection, campaign: str) -> bool:

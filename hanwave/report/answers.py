@@ -116,11 +116,11 @@ def _done(report: Report) -> str:
 
 def _harm(report: Report) -> str:
     judged = [wave for wave in report.waves if wave.view.verdict]
-    if not judged:
-        return "Not known: no wave was judged yet."
     bad = next((wave for wave in judged if not wave.view.passed or wave.view.passed_by), None)
     failed = report.outcomes.get(Outcome.FAILED, 0) + report.outcomes.get(Outcome.NOT_VERIFIED, 0)
     counts = f"{many(failed, 'device')} failed, {report.outcomes.get(Outcome.QUIET, 0):,} fell silent after activation."
+    if not judged:
+        return f"No wave was judged yet. {counts}"
     if bad is None:
         return f"{many(len(judged), 'wave')} judged, and every gate passed. {counts}"
     return f"Wave {bad.view.number} did not pass: {verdict(bad)}: {short(bad.view.reason)}. {counts}"

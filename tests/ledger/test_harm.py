@@ -97,6 +97,7 @@ def test_a_rollback_that_a_kill_cut_short_goes_on(world):
     harmed(world, ALONE)
     why = proven(world) or ""
     control.withdraw_campaign(world.engine, "spring", why, HANWAVE, key="on_harm")
+    assert world.count("campaign_device", "state = 'closed' AND outcome = 'failed'") == 1
     assert proven(world) == why == f"{SAYS}the breaker of wave 1 is open: 1 devices harmed"
 
 

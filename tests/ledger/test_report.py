@@ -137,7 +137,7 @@ def test_a_campaign_that_has_not_begun_has_a_report_that_says_so(world):
         planning.freeze(connection, "spring", request.model_copy(update={"policy": POLICY_OF_FEW}), str(US), world.now)
     found = report(world)
     told = dict(answers.answers(found, Rates()))
-    assert told["Did it do harm?"] == "Not known: no wave was judged yet."
+    assert told["Did it do harm?"] == "No wave was judged yet. 0 devices failed, 0 fell silent after activation."
     assert "not priced" in told["What did it cost, and what did it save?"]
     assert "<svg" not in page.render(found, Rates())
 
